@@ -1,0 +1,1 @@
+"""Towers and what joins them: images and words in, `Features` out."""

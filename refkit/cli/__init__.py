@@ -1,0 +1,1 @@
+"""`refkit ...`: one module per sub-command, no logic of its own."""

@@ -1,0 +1,108 @@
+"""`refkit.records/1`: the one on-disk format for annotations. JSON Lines, validated, streamed.
+
+The first line is a header, then one record per expression (tasks with text input) or region (tasks with text
+output). See ``docs/records.md`` for the format in prose.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class ImageRef:
+    """The picture of a record.
+
+    Attributes:
+        file: path below the image root.
+        width: of the original image, in pixels.
+        height: of the original image, in pixels.
+        id: the owner's number or name, None where there is none.
+    """
+
+    file: str
+    width: int
+    height: int
+    id: int | str | None = None
+
+
+@dataclass(slots=True)
+class Target:
+    """One object that an expression means.
+
+    Attributes:
+        box: xyxy float pixels of the original image, never clipped; None for mask-only sources.
+        mask: COCO compressed RLE ``{"size": [height, width], "counts": str}`` of the united parts.
+        id: the owner's annotation number.
+        category: class name.
+        any: True where hitting any one of the targets is right (Flickr30k any-box).
+        polygons: the source's polygons, kept on request.
+    """
+
+    box: tuple[float, float, float, float] | None = None
+    mask: dict[str, Any] | None = None
+    id: int | str | None = None
+    category: str | None = None
+    any: bool = False
+    polygons: list[list[float]] | None = None
+
+
+@dataclass(slots=True)
+class Record:
+    """One expression or region. ``targets == []`` is a no-target expression.
+
+    Attributes:
+        id: unique; from the source (sentence id), not from position.
+        image: the picture.
+        text: the expression (None for region → text records).
+        targets: all meant objects.
+        object: groups the expressions of one object.
+        ignore: RLE of an area that does not count.
+        references: captions of the region.
+        labels: attribute → 1 present, 0 absent; unknown ones are left out.
+        facts: optional precomputed facts (words, place_word, kind, …).
+        extra: fields this version does not know, kept as they were.
+    """
+
+    id: str
+    image: ImageRef
+    text: str | None = None
+    targets: list[Target] = field(default_factory=list)
+    object: str | None = None
+    ignore: dict[str, Any] | None = None
+    references: list[str] | None = None
+    labels: dict[str, int] | None = None
+    facts: dict[str, Any] | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Header:
+    """First line of a records file; ``records``, ``images`` and the digests are filled by `write_records`.
+
+    Attributes:
+        dataset: ``refcoco``, ``refcocoplus``, ``refcocog``, ``referit``, ``flickr30k``, ``refshapes``, …
+        split_by: ``unc``, ``umd``, ``google``, ``berkeley``, ``entities``, …
+        split: ``train``, ``val``, ``testA``, ….
+        task: among ``rec, res, grec, gres, caption, attributes, recognition``.
+        image_root: where the pictures are, below the data root.
+    """
+
+    dataset: str
+    split_by: str
+    split: str
+    task: list[str] = field(default_factory=lambda: ["rec"])
+    records: int = 0
+    images: int = 0
+    image_root: str = ""
+    licence: str = ""
+    source: dict[str, str] = field(default_factory=dict)
+    digest: str = ""
+    digest_masks: str = ""
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``<dataset>.<split_by>.<split>``."""
+        return f"{self.dataset}.{self.split_by}.{self.split}"

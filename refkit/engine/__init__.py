@@ -1,0 +1,1 @@
+"""What MMEngine does not bring: safe resume, autocast on CPU, exact sharding, staged training."""

@@ -1,0 +1,1 @@
+"""Prediction files and their scoring. Never imports torch."""

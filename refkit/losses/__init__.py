@@ -1,0 +1,1 @@
+"""One small function per loss, each with its formula and its source."""

@@ -1,0 +1,1 @@
+"""Which backbone, which heads, nothing else."""

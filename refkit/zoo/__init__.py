@@ -1,0 +1,1 @@
+"""Weights: find, verify, convert, load."""
