@@ -46,9 +46,7 @@ class Frame:
         """The frame of an untouched image."""
         return cls((width, height), (width, height))
 
-    def then(
-        self, scale: tuple[float, float], shift: tuple[float, float], canvas: tuple[int, int]
-    ) -> Frame:
+    def then(self, scale: tuple[float, float], shift: tuple[float, float], canvas: tuple[int, int]) -> Frame:
         """This frame followed by ``x' = scale * x + shift`` onto a new canvas."""
         return replace(
             self,
@@ -63,7 +61,9 @@ class Frame:
 
     def to_original(self, boxes: np.ndarray) -> np.ndarray:
         """Boxes ``(..., 4)`` in canvas pixels to original pixels, corners in order."""
-        return _order_corners((np.asarray(boxes, np.float64) - self._tile(self.shift)) / self._tile(self.scale))
+        return _order_corners(
+            (np.asarray(boxes, np.float64) - self._tile(self.shift)) / self._tile(self.scale)
+        )
 
     @staticmethod
     def _tile(pair: tuple[float, float]) -> np.ndarray:
