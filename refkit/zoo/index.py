@@ -115,7 +115,7 @@ def file_sha256(path: Path) -> str:
 
 
 def zoo_folder() -> Path:
-    """The folder of metafiles: ``REFKIT_ZOO``, else ``model_zoo`` of the checkout, else of the current folder.
+    """The folder of metafiles: ``REFKIT_ZOO``, or ``model_zoo`` of the checkout or of the working folder.
 
     Raises:
         ModelIndexError: if none of these exists.

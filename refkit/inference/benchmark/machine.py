@@ -1,0 +1,96 @@
+"""What this machine can do: rates of plain matrix products, the yardstick for everything else."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from refkit.inference.benchmark.timing import Timing
+from refkit.inference.precision import computes_bfloat16
+
+#: Sides of the square products; which one is fastest differs between machines.
+SQUARE_SIDES = (1024, 2048, 3072)
+
+Product = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ProductRate:
+    """Measured rate of one matrix product ``(rows, inner) @ (inner, columns)``.
+
+    Attributes:
+        size: ``(rows, inner, columns)``.
+        median: GFLOP/s of the median repeat.
+        best: GFLOP/s of the fastest repeat.
+    """
+
+    size: Product
+    median: float
+    best: float
+
+    @classmethod
+    def of(cls, size: Product, timing: Timing) -> ProductRate:
+        """The rate behind measured times."""
+        rows, inner, columns = size
+        gflop = 2 * rows * inner * columns / 1e9
+        return cls(size, gflop / timing.median, gflop / timing.best)
+
+
+def squares(sides: Sequence[int] = SQUARE_SIDES) -> list[Product]:
+    """Square products of the given sides."""
+    return [(side, side, side) for side in sides]
+
+
+def product_run(size: Product, dtype: torch.dtype, device: torch.device) -> Callable[[], object]:
+    """A call that computes one matrix product as a linear layer would, in inference mode.
+
+    The weight is stored ``(columns, inner)`` like that of ``torch.nn.Linear``: a library may be faster on one
+    orientation, and models use this one.
+    """
+    rows, inner, columns = size
+    left = torch.randn(rows, inner, device=device).to(dtype)
+    weight = torch.randn(columns, inner, device=device).to(dtype)
+
+    def run() -> object:
+        with torch.inference_mode():
+            return torch.nn.functional.linear(left, weight)
+
+    return run
+
+
+def peak_rate(rates: Sequence[ProductRate]) -> float:
+    """The peak: GFLOP/s of the fastest repeat of the fastest square product.
+
+    Raises:
+        ValueError: if there is no square product among the rates.
+    """
+    square = [rate.best for rate in rates if len(set(rate.size)) == 1]
+    if not square:
+        raise ValueError("the peak is defined by square products, and none was measured.")
+    return max(square)
+
+
+def describe_machine(device: torch.device) -> dict[str, str | int | bool]:
+    """Processor or accelerator, threads and versions: what a reader needs to judge a rate."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
+    return {
+        "device": device.type,
+        "name": name,
+        "threads": torch.get_num_threads(),
+        "native_bfloat16": computes_bfloat16(device),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def _processor_name() -> str:
+    listing = Path("/proc/cpuinfo")
+    if listing.is_file():
+        for line in listing.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
