@@ -1,108 +1,127 @@
 """`refkit.records/1`: the one on-disk format for annotations. JSON Lines, validated, streamed.
 
 The first line is a header, then one record per expression (tasks with text input) or region (tasks with text
-output). See ``docs/records.md`` for the format in prose.
+output). See ``docs/records.md`` for the format in prose. Nothing here imports torch.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import IO
+
+from refkit.data.digest import RecordDigests, digest, digest_masks
+from refkit.data.files import atomic_open
+from refkit.data.record_file import RecordFile
+from refkit.data.record_scan import RecordScan, check_unique
+from refkit.data.schema import FORMAT, Header, ImageRef, Record, RecordError, Target, dump_line
+from refkit.data.validation import parse_header, parse_line, parse_record
+
+__all__ = [
+    "FORMAT",
+    "Header",
+    "ImageRef",
+    "Record",
+    "RecordError",
+    "RecordFile",
+    "Target",
+    "digest",
+    "digest_masks",
+    "iter_records",
+    "read_header",
+    "read_records",
+    "write_records",
+]
 
 
-@dataclass(slots=True)
-class ImageRef:
-    """The picture of a record.
+def read_header(path: str | os.PathLike[str]) -> Header:
+    """The header as it stands in the file; counts and digests are what it states, not checked.
 
-    Attributes:
-        file: path below the image root.
-        width: of the original image, in pixels.
-        height: of the original image, in pixels.
-        id: the owner's number or name, None where there is none.
+    Raises:
+        RecordError: no such file, or its first line is no header.
     """
-
-    file: str
-    width: int
-    height: int
-    id: int | str | None = None
+    return RecordScan(path).header
 
 
-@dataclass(slots=True)
-class Target:
-    """One object that an expression means.
+def iter_records(path: str | os.PathLike[str]) -> Iterator[Record]:
+    """The records of a ``.jsonl`` or ``.jsonl.gz`` file, one at a time.
 
-    Attributes:
-        box: xyxy float pixels of the original image, never clipped; None for mask-only sources.
-        mask: COCO compressed RLE ``{"size": [height, width], "counts": str}`` of the united parts.
-        id: the owner's annotation number.
-        category: class name.
-        any: True where hitting any one of the targets is right (Flickr30k any-box).
-        polygons: the source's polygons, kept on request.
+    Raises:
+        RecordError: at the first line that is wrong; at the end when counts or digests disagree with the
+        header.
     """
-
-    box: tuple[float, float, float, float] | None = None
-    mask: dict[str, Any] | None = None
-    id: int | str | None = None
-    category: str | None = None
-    any: bool = False
-    polygons: list[list[float]] | None = None
+    for _, _, record in RecordScan(path):
+        yield record
 
 
-@dataclass(slots=True)
-class Record:
-    """One expression or region. ``targets == []`` is a no-target expression.
+def read_records(path: str | os.PathLike[str]) -> tuple[Header, list[Record]]:
+    """A whole file in memory, verified; the header carries counts and digests even where the file states none.
 
-    Attributes:
-        id: unique; from the source (sentence id), not from position.
-        image: the picture.
-        text: the expression (None for region → text records).
-        targets: all meant objects.
-        object: groups the expressions of one object.
-        ignore: RLE of an area that does not count.
-        references: captions of the region.
-        labels: attribute → 1 present, 0 absent; unknown ones are left out.
-        facts: optional precomputed facts (words, place_word, kind, …).
-        extra: fields this version does not know, kept as they were.
+    Raises:
+        RecordError: as for `iter_records`.
     """
-
-    id: str
-    image: ImageRef
-    text: str | None = None
-    targets: list[Target] = field(default_factory=list)
-    object: str | None = None
-    ignore: dict[str, Any] | None = None
-    references: list[str] | None = None
-    labels: dict[str, int] | None = None
-    facts: dict[str, Any] | None = None
-    extra: dict[str, Any] = field(default_factory=dict)
+    scan = RecordScan(path)
+    records = [record for _, _, record in scan]
+    return scan.header, records
 
 
-@dataclass(slots=True)
-class Header:
-    """First line of a records file; ``records``, ``images`` and the digests are filled by `write_records`.
+def write_records(path: str | os.PathLike[str], header: Header, records: Iterable[Record]) -> Header:
+    """Write a file in one step; it appears under its name once it is complete.
 
-    Attributes:
-        dataset: ``refcoco``, ``refcocoplus``, ``refcocog``, ``referit``, ``flickr30k``, ``refshapes``, …
-        split_by: ``unc``, ``umd``, ``google``, ``berkeley``, ``entities``, …
-        split: ``train``, ``val``, ``testA``, ….
-        task: among ``rec, res, grec, gres, caption, attributes, recognition``.
-        image_root: where the pictures are, below the data root.
+    Records are streamed: memory does not grow with their number except for their ids. Equal records give
+    equal bytes, compressed or not.
+
+    Args:
+        path: a name that ends in ``.gz`` is compressed.
+        header: its counts and digests are replaced by those of the records.
+        records: checked as on reading, so that what is written can be read.
+
+    Returns:
+        The header as written.
+
+    Raises:
+        RecordError: a record is not valid; the message carries its position (1 = first record) and id.
     """
+    with tempfile.TemporaryFile() as body:
+        complete = _write_body(os.fspath(path), body, header, records)
+        body.seek(0)
+        with atomic_open(path, compress=Path(path).suffix == ".gz") as file:
+            file.write(dump_line(complete.to_json()))
+            while block := body.read(1 << 20):
+                file.write(block)
+    return complete
 
-    dataset: str
-    split_by: str
-    split: str
-    task: list[str] = field(default_factory=lambda: ["rec"])
-    records: int = 0
-    images: int = 0
-    image_root: str = ""
-    licence: str = ""
-    source: dict[str, str] = field(default_factory=dict)
-    digest: str = ""
-    digest_masks: str = ""
-    extra: dict[str, Any] = field(default_factory=dict)
 
-    @property
-    def name(self) -> str:
-        """``<dataset>.<split_by>.<split>``."""
-        return f"{self.dataset}.{self.split_by}.{self.split}"
+def _write_body(path: str, body: IO[bytes], header: Header, records: Iterable[Record]) -> Header:
+    seen: dict[str, int] = {}
+    images: set[str] = set()
+    digests = RecordDigests()
+    for line, record in enumerate(records, start=2):
+        try:
+            body.write(_checked_line(record))
+            check_unique(record.id, line, seen)
+        except RecordError as error:
+            reason = f"{error.reason} (record {record.id!r}; nothing was written)"
+            raise RecordError(reason, error.field, path, line) from None
+        images.add(record.image.file)
+        digests.add(record)
+    plain, masks = digests.finish()
+    complete = replace(header, records=len(seen), images=len(images), digest=plain, digest_masks=masks)
+    try:
+        parse_header(complete.to_json())
+    except RecordError as error:
+        raise error.at(path, 1) from None
+    return complete
+
+
+def _checked_line(record: Record) -> bytes:
+    """The line of a record, read back before it is accepted."""
+    try:
+        line = dump_line(record.to_json())
+    except (TypeError, ValueError) as error:
+        raise RecordError(f"cannot be written as JSON: {error}") from None
+    parse_record(parse_line(line))
+    return line
