@@ -1,4 +1,4 @@
-"""Digests that say whether two files hold the same ground truth, whatever their order, spelling or compression."""
+"""Digests that tell whether two files hold the same ground truth, whatever their order or compression."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class RecordDigests:
 
 
 def digest(records: Iterable[Record]) -> str:
-    """SHA-256 over the sorted canonical lines of ``(id, file, width, height, NFC text, boxes at two decimals)``.
+    """SHA-256 over sorted canonical lines of ``(id, file, width, height, NFC text, boxes at two decimals)``.
 
     Checked by the box, caption and label protocols (evaluation spec 3.1). Independent of the order of
     records, of key order, of compression and of any other field.

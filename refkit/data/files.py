@@ -17,8 +17,8 @@ GZIP_MAGIC = b"\x1f\x8b"
 def atomic_open(path: str | os.PathLike[str], compress: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that appears under its name only once it is complete.
 
-    The bytes go to a temporary file in the same folder, which is flushed to disk and renamed at the end; if the
-    block raises, the temporary file is removed and an older file of that name stays as it was.
+    The bytes go to a temporary file in the same folder, which is flushed to disk and renamed at the end. If
+    the block raises, the temporary file is removed and an older file of that name stays as it was.
 
     Args:
         path: the final name; missing folders are made.

@@ -181,7 +181,7 @@ def _spellings() -> dict[str, tuple[str, ...]]:
 
 @lru_cache(maxsize=1024)
 def _read(name: str) -> tuple[str | None, str | None, tuple[str, ...]]:
-    """``(division, split, open choices)`` of a spelling; the longest matching spelling of a division decides."""
+    """``(division, split, open choices)``; the longest spelling of a division that fits decides."""
     squeezed = _squeeze(name)
     spellings = _spellings()
     unknown_split = None

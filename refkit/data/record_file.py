@@ -1,4 +1,4 @@
-"""Random access to a records file of any size: an index of line offsets, memory-mapped and shared by workers."""
+"""Random access to a records file of any size through a memory-mapped index of line offsets."""
 
 from __future__ import annotations
 
@@ -14,15 +14,18 @@ from tqdm import tqdm
 
 from refkit.data.files import atomic_open, cache_dir, is_gzip
 from refkit.data.names import image_owner
-from refkit.data.record_scan import RecordScan
+from refkit.data.record_scan import RecordScan, iter_lines
 from refkit.data.schema import Header, Record, RecordError
 from refkit.data.validation import parse_header, parse_line, parse_record
 
-# Layout of the index, an ``(n + 3, 2)`` int64 array in NumPy's .npy format:
+# Layout of the index, an ``(8 + n, 2)`` int64 array in NumPy's .npy format:
 #   row 0: version, hash of the header line    row 1: size and mtime_ns of the file the user named
-#   row 2: size of the text, 0                 rows 3…: offset of a record's line, image key
+#   row 2: size of the plain text, 0           row 3: number of images, 0
+#   rows 4-5: digest (32 bytes)                rows 6-7: digest_masks (32 bytes)
+#   rows 8…: offset of a record's line, image key
 _VERSION = 1
-_HEAD = 3
+_STAMP = 3
+_HEAD = 8
 
 
 class RecordFile(Sequence[Record]):
@@ -73,7 +76,7 @@ class RecordFile(Sequence[Record]):
 
     @property
     def image_keys(self) -> np.ndarray:
-        """``(n,)`` int64, equal exactly for records on the same picture, also across files; see `image_key`."""
+        """``(n,)`` int64, equal for records on the same picture, also across files; see `image_key`."""
         return self._index[_HEAD:, 1]
 
     def __getstate__(self) -> dict[str, Any]:
@@ -103,12 +106,13 @@ class RecordFile(Sequence[Record]):
             self._text.madvise(mmap.MADV_RANDOM)
         self._stamp = tuple(int(value) for value in index[1])
         self.header = parse_header(parse_line(self._line(0)))
-        # The whole file was verified when the index was made; a file that states no count gets the true one.
-        self.header.records = len(self)
+        # Found when the whole file was verified; it may state none of them.
+        self.header.records, self.header.images = len(self), int(index[3, 0])
+        self.header.digest, self.header.digest_masks = _digest_text(index[4:6]), _digest_text(index[6:8])
 
 
 def image_key(header: Header, record: Record) -> int:
-    """A 64-bit key of the picture: of (whose numbering, number), or of the file's name where there is no number.
+    """A 64-bit key of the picture: of (whose numbering, number), else of the file's name.
 
     Two records of any two files have one key exactly when they show one picture as far as numbers tell:
     RefCOCO and RefCOCOg share COCO's numbering, ReferItGame has its own.
@@ -124,10 +128,17 @@ def _places(path: Path) -> tuple[Path, list[Path]]:
     if not path.is_file():
         RecordScan(path)  # says what is wrong with the name
     key = hashlib.sha256(os.fsencode(path.resolve())).hexdigest()[:16]
-    cached = cache_dir("records") / f"{key}-{path.name}"
+    beside = path.with_name(path.name + ".idx")
+    try:
+        cached = cache_dir("records") / f"{key}-{path.name}"
+    except OSError as error:
+        if is_gzip(path):
+            reason = f"cannot be unpacked for random access ({error}); set REFKIT_CACHE to a writable folder"
+            raise RecordError(reason, path=str(path)) from None
+        return path, [beside]
     if is_gzip(path):
-        return cached.with_suffix(".text"), [cached.with_name(cached.name + ".idx")]
-    return path, [path.with_name(path.name + ".idx"), cached.with_name(cached.name + ".idx")]
+        return cached.with_name(cached.name + ".text"), [cached.with_name(cached.name + ".idx")]
+    return path, [beside, cached.with_name(cached.name + ".idx")]
 
 
 def _load(place: Path, path: Path, text_path: Path) -> np.ndarray | None:
@@ -140,22 +151,25 @@ def _load(place: Path, path: Path, text_path: Path) -> np.ndarray | None:
         return None
     if index.dtype != np.int64 or index.ndim != 2 or index.shape[1:] != (2,) or len(index) < _HEAD:
         return None
-    with text_path.open("rb") as file:
-        head = _head(path, file.readline(), text_path.stat().st_size)
-    return index if np.array_equal(index[:_HEAD], head) else None
+    return index if np.array_equal(index[:_STAMP], _stamp(path, text_path)) else None
 
 
-def _head(path: Path, first_line: bytes, text_size: int) -> np.ndarray:
+def _stamp(path: Path, text_path: Path) -> np.ndarray:
+    """The first rows of the index: which content of the file it belongs to."""
     state = path.stat()
-    hashed = hashlib.blake2b(first_line.rstrip(b"\r\n"), digest_size=8).digest()
-    return np.array(
-        [
-            [_VERSION, int.from_bytes(hashed, "little", signed=True)],
-            [state.st_size, state.st_mtime_ns],
-            [text_size, 0],
-        ],
-        np.int64,
-    )
+    with text_path.open("rb") as file:
+        first = file.readline().rstrip(b"\r\n")
+    hashed = int.from_bytes(hashlib.blake2b(first, digest_size=8).digest(), "little", signed=True)
+    rows = [[_VERSION, hashed], [state.st_size, state.st_mtime_ns], [text_path.stat().st_size, 0]]
+    return np.array(rows, np.int64)
+
+
+def _digest_rows(digest: str) -> np.ndarray:
+    return np.frombuffer(bytes.fromhex(digest.removeprefix("sha256:")), np.int64).reshape(2, 2)
+
+
+def _digest_text(rows: np.ndarray) -> str:
+    return f"sha256:{rows.tobytes().hex()}"
 
 
 def _build(path: Path, text_path: Path, places: list[Path]) -> np.ndarray:
@@ -163,30 +177,43 @@ def _build(path: Path, text_path: Path, places: list[Path]) -> np.ndarray:
     before = path.stat()
     if text_path != path:
         _unpack(path, text_path)
-    rows = np.empty((1024, 2), np.int64)
-    count = 0
     scan = RecordScan(text_path)
-    size = text_path.stat().st_size
-    with tqdm(total=size, unit="B", unit_scale=True, desc=f"index {path.name}", delay=1.0) as bar:
-        for _, offset, record in scan:
-            if count == len(rows):
-                rows = np.concatenate((rows, np.empty_like(rows)))
-            rows[count] = offset, image_key(scan.header, record)
-            count += 1
-            bar.update(offset - bar.n if count % 1024 == 0 else 0)
-        bar.update(size - bar.n)
-    with text_path.open("rb") as file:
-        index = np.concatenate((_head(path, file.readline(), size), rows[:count]))
+    rows = _scan_rows(scan, text_path.stat().st_size)
+    header = scan.header
+    index = np.concatenate(
+        (
+            _stamp(path, text_path),
+            np.array([[header.images, 0]], np.int64),
+            _digest_rows(header.digest),
+            _digest_rows(header.digest_masks),
+            rows,
+        )
+    )
     after = path.stat()
     if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
         raise RecordError("the file was written to while it was being indexed; try again", path=str(path))
     return _store(index, places)
 
 
-def _unpack(path: Path, text_path: Path) -> None:
-    """Verify nothing here: the scan that follows does; damage of the gzip stream itself is reported by line."""
-    from refkit.data.record_scan import iter_lines
+def _scan_rows(scan: RecordScan, size: int) -> np.ndarray:
+    """``(n, 2)`` int64: offset of the line and image key of every record."""
+    rows = np.empty((1024, 2), np.int64)
+    count = 0
+    name = Path(scan.path).name
+    with tqdm(total=size, unit="B", unit_scale=True, desc=f"index {name}", delay=1.0) as bar:
+        for _, offset, record in scan:
+            if count == len(rows):
+                rows = np.concatenate((rows, np.empty_like(rows)))
+            rows[count] = offset, image_key(scan.header, record)
+            count += 1
+            if count % 1024 == 0:
+                bar.update(offset - bar.n)
+        bar.update(size - bar.n)
+    return rows[:count]
 
+
+def _unpack(path: Path, text_path: Path) -> None:
+    """The plain text of a gzip file; damage of the stream is reported here, of the records by the scan."""
     with atomic_open(text_path) as file:
         for _, _, line in iter_lines(path):
             file.write(line + b"\n")

@@ -79,7 +79,12 @@ class RecordScan:
 
     def _finish(self, records: int, images: int, digests: RecordDigests) -> None:
         digest, digest_masks = digests.finish()
-        found = {"records": records, "images": images, "digest": digest, "digest_masks": digest_masks}
+        found: dict[str, int | str] = {
+            "records": records,
+            "images": images,
+            "digest": digest,
+            "digest_masks": digest_masks,
+        }
         for field, value in found.items():
             reason = header_fault(self.header, field, value)
             if reason:
@@ -101,15 +106,18 @@ def check_unique(identity: str, line: int, seen: dict[str, int]) -> None:
 
 
 def header_fault(header: Header, field: str, found: int | str) -> str | None:
-    """Why a count or digest of the header disagrees with the records, None when it agrees or is not stated."""
+    """Why a count or digest of the header disagrees with the records; None when it agrees or is absent."""
     stated = getattr(header, field)
     if not stated or stated == found:
         return None
     if isinstance(found, int):
-        return f"the header says {stated:,}, the file holds {found:,}; is it complete? Otherwise correct the header"
+        return (
+            f"the header says {stated:,}, the file holds {found:,}; is the file complete? "
+            "Otherwise correct the header"
+        )
     return (
-        f"the header says {stated[:19]}…, the records give {found[:19]}…: they were changed after the file was "
-        f"written. Take the original, or drop {field!r} from the header if the change is meant"
+        f"the header says {stated[:19]}…, the records give {found[:19]}…: they were changed after the file "
+        f"was written. Take the original, or drop {field!r} from the header if the change is meant"
     )
 
 

@@ -58,7 +58,7 @@ def iter_records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
 
 def read_records(path: str | os.PathLike[str]) -> tuple[Header, list[Record]]:
-    """A whole file in memory, verified; the header carries counts and digests even where the file states none.
+    """A whole file in memory, verified; the header carries counts and digests even if the file states none.
 
     Raises:
         RecordError: as for `iter_records`.

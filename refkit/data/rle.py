@@ -1,7 +1,7 @@
 """COCO compressed run-length masks, checked before they reach C code.
 
-`pycocotools` trusts its input: given runs that do not cover the image it returns whatever was in memory. So every
-mask that comes from a file passes `check_mask` first.
+`pycocotools` trusts its input: given runs that do not cover the image it returns whatever was in memory. So
+every mask that comes from a file passes `mask_fault` first.
 """
 
 from __future__ import annotations

@@ -129,11 +129,9 @@ def describe(value: object) -> str:
         return f"the number {value}"
     if isinstance(value, list):
         return f"a list of {len(value)} value{'s' * (len(value) != 1)}"
-    return (
-        f"an object with {', '.join(map(repr, list(value)[:4])) or 'no keys'}"
-        if isinstance(value, dict)
-        else f"a {type(value).__name__}"
-    )
+    if isinstance(value, dict):
+        return f"an object with {', '.join(map(repr, list(value)[:4])) or 'no keys'}"
+    return f"a {type(value).__name__}"
 
 
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
@@ -184,7 +182,7 @@ def _excerpt(error: json.JSONDecodeError) -> str:
     return f", at {error.doc[error.pos : error.pos + 20]!r}"
 
 
-def _required(fields: Mapping[str, Any], key: str, expected: str, within: str = "") -> Any:  # noqa: ANN401
+def _required(fields: Mapping[str, Any], key: str, expected: str, within: str = "") -> Any:
     if key not in fields:
         found = nearest(key, [name for name in fields if name not in (*_RECORD, *_IMAGE, *_TARGET)])
         hint = f"; rename {found!r}?" if found else ""
@@ -193,7 +191,7 @@ def _required(fields: Mapping[str, Any], key: str, expected: str, within: str = 
 
 
 def _reject_typos(fields: Mapping[str, Any], known: tuple[str, ...]) -> None:
-    """A field of the owner's own is kept; one that looks like a misspelt field of ours would change the meaning."""
+    """Fields of the owner's own are kept, but a misspelt field of ours would silently change the meaning."""
     for key in fields:
         if key not in known:
             meant = _misspelt(key, known)
