@@ -1,4 +1,4 @@
-"""The shapes that cross folder borders: `Frame`, `ReferringSample`, `Features`, `Prediction`.
+"""The shapes that cross folder borders: `Frame`, `ReferringSample`, `Features`, `FeatureSizes`, `Prediction`.
 
 Read this file first. Notation: ``K`` targets of a sample, ``H, W`` rows and columns of the current canvas,
 ``B`` batch, ``N`` visual tokens, ``T`` text tokens, ``C`` channels, ``Q`` regions.
@@ -88,7 +88,7 @@ class ReferringSample:
         masks: ``(K, H, W)`` bool, or None where the record has none or no transform asked for them.
         categories: ``K`` category names (empty strings where unknown).
         padding: ``(H, W)`` bool, True where the canvas is padding, or None without padding.
-        meta: what a metric or a picture needs besides: ``image_id, file, object, kind, references, labels, …``.
+        meta: what a metric or a picture needs besides (``image_id``, ``file``, ``object``, ``kind``, …).
     """
 
     id: str
@@ -117,10 +117,15 @@ class Features:
         grid: ``(rows, columns)`` with ``rows * columns == N``.
         text: ``(B, T, C)`` word tokens.
         text_mask: ``(B, T)`` bool, True = a real token.
-        query: ``(B, C)`` the sentence, after fusion (HiVG: end-of-text token; OneRef: first text token).
+        text_end: ``(B,)`` int64 index of the end-of-text token within ``text``.
+        query: ``(B, C)`` the sentence: before fusion its embedding (CLIP: the projected end-of-text token),
+            after fusion what it became (HiVG: end-of-text token; OneRef: first text token).
         region_token: ``(B, C)`` HiVG's [REG] after fusion.
         image: ``(B, C)`` the whole image.
-        levels: hidden states ``(B, N, C_level)`` of chosen backbone blocks, in the order they were asked for.
+        levels: hidden states ``(B, prefix_tokens + N, C_level)`` of chosen backbone blocks, in the order
+            they were asked for.
+        prefix_tokens: how many tokens stand before the patches in every one of ``levels`` (CLIP: 1, the
+            class token).
         text_levels: hidden states ``(B, T, C_text)`` of chosen text blocks.
         regions: ``(B, Q, C)`` region embeddings.
         attention: maps by name, only when asked for.
@@ -131,13 +136,35 @@ class Features:
     grid: tuple[int, int]
     text: Tensor | None = None
     text_mask: Tensor | None = None
+    text_end: Tensor | None = None
     query: Tensor | None = None
     region_token: Tensor | None = None
     image: Tensor | None = None
     levels: tuple[Tensor, ...] | None = None
+    prefix_tokens: int = 0
     text_levels: tuple[Tensor, ...] | None = None
     regions: Tensor | None = None
     attention: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureSizes:
+    """What the `Features` of a backbone will look like, known before the first batch: what comes after is
+    sized by it.
+
+    Attributes:
+        levels: channels of every entry of ``Features.levels``.
+        text: channels of ``Features.text``.
+        grid: ``(rows, columns)`` of the patch grid.
+        prefix_tokens: tokens before the patches in every level.
+        context_length: the longest text, in tokens.
+    """
+
+    levels: tuple[int, ...]
+    text: int
+    grid: tuple[int, int]
+    prefix_tokens: int
+    context_length: int
 
 
 @dataclass(slots=True)

@@ -1,0 +1,182 @@
+"""Perceiver and grounding encoder: features of any backbone in, fused features with a [REG] token out.
+
+HiVG, section 3.2 and figure 2; official code ``models/HiVG.py`` and ``models/vl_transformer.py``.
+Notation: ``B`` batch, ``P`` prefix tokens (CLIP: the class token), ``N`` patches, ``T`` text positions,
+``D`` width, ``L = 1 + P + N + T`` the sequence ``[REG; prefix; patches; text]``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refkit.registry import MODELS
+from refkit.structures import Features, FeatureSizes
+
+
+@MODELS.register_module()
+class GroundingEncoder(nn.Module):
+    """Joins visual levels and words in one transformer encoder and reads the answer from the token [REG].
+
+    Args:
+        sizes: what the backbone hands over.
+        width: channels of the encoder, ``D``.
+        layers, heads, feedforward: its shape; ``feedforward`` is four times the width unless given.
+        dropout: in training, on attention weights and on both residual branches.
+    """
+
+    def __init__(
+        self,
+        *,
+        sizes: FeatureSizes,
+        width: int = 512,
+        layers: int = 6,
+        heads: int = 8,
+        feedforward: int | None = None,
+        dropout: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.sizes = sizes
+        self.width = width
+        visual_tokens = sizes.prefix_tokens + sizes.grid[0] * sizes.grid[1]
+        self.perceiver = nn.Linear(sum(sizes.levels), width)
+        self.visual_projection = nn.Linear(width, width)
+        self.text_projection = nn.Linear(sizes.text, width)
+        self.region_token = nn.Parameter(torch.randn(1, width))
+        self.position = nn.Parameter(torch.randn(1 + visual_tokens + sizes.context_length, width))
+        shape = {"width": width, "heads": heads, "feedforward": feedforward or 4 * width, "dropout": dropout}
+        self.layers = nn.ModuleList(EncoderLayer(**shape) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        for parameter in self.layers.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+
+    @torch.no_grad()
+    def start_from(self, projection: Tensor) -> None:
+        """Start the perceiver as copies of a ``(D, C)`` projection side by side, one per level."""
+        self.perceiver.weight.copy_(torch.cat([projection] * len(self.sizes.levels), dim=1))
+
+    def forward(self, features: Features, attention: bool = False) -> Features:
+        """Fuse; ``region_token, visual, text, query`` of the result are outputs of the encoder.
+
+        Args:
+            features: with ``levels``, ``text``, ``text_mask`` and ``text_end``.
+            attention: also return ``attention["grounding.<i>"] (B, heads, L, L)`` of every layer.
+        """
+        visual, text = self.project(features)
+        maps: dict[str, Tensor] = {}
+        sequence = self.fuse(visual, text, self.key_mask(features), maps if attention else None)
+        return self.split(sequence, features, maps)
+
+    def project(self, features: Features) -> tuple[Tensor, Tensor]:
+        """Tokens that enter the encoder: ``(B, P + N, D)`` visual ones and ``(B, T, D)`` words."""
+        if features.levels is None or features.text is None:
+            raise ValueError("the grounding encoder needs features with levels and text")
+        fused = self.perceiver(torch.cat(features.levels, dim=-1))
+        return self.visual_projection(fused), self.text_projection(features.text)
+
+    def key_mask(self, features: Features) -> Tensor:
+        """``(B, L)`` bool, True = may be looked at: [REG], prefix, patches of the image, real words."""
+        mask, text_mask = features.visual_mask, features.text_mask
+        always = mask.new_ones(len(mask), 1 + features.prefix_tokens)
+        assert text_mask is not None
+        return torch.cat((always, mask, text_mask), dim=1)
+
+    def fuse(
+        self, visual: Tensor, text: Tensor, key_mask: Tensor, maps: dict[str, Tensor] | None = None
+    ) -> Tensor:
+        """The encoder over ``[REG; visual; text]``: ``(B, L, D)``. ``maps`` collects attention maps if given."""
+        length = 1 + visual.shape[1] + text.shape[1]
+        room = len(self.position) - self.sizes.context_length
+        if visual.shape[1] + 1 != room or length > len(self.position):
+            raise ValueError(
+                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but the positions are for exactly "
+                f"{room - 1} and at most {self.sizes.context_length}: use the input size the model was built for"
+            )
+        region = self.region_token.to(visual.dtype).expand(len(visual), 1, -1)
+        hidden = torch.cat((region, visual, text), dim=1)
+        position, mask = self.position[:length], key_mask[:, None, None, :]
+        for index, layer in enumerate(self.layers):
+            if maps is not None:
+                maps[f"grounding.{index}"] = layer.attention_map(hidden, position, mask)
+            hidden = layer(hidden, position, mask)
+        return self.norm(hidden)
+
+    def split(self, sequence: Tensor, features: Features, maps: dict[str, Tensor] | None = None) -> Features:
+        """Name the parts of the encoder's output ``(B, L, D)``."""
+        assert features.text_end is not None
+        patches = 1 + features.prefix_tokens
+        words = patches + features.visual_mask.shape[1]
+        text = sequence[:, words:]
+        return replace(
+            features,
+            region_token=sequence[:, 0],
+            visual=sequence[:, patches:words],
+            text=text,
+            query=text[torch.arange(len(text), device=text.device), features.text_end],
+            attention={**features.attention, **(maps or {})},
+        )
+
+
+class EncoderLayer(nn.Module):
+    """DETR's pre-norm encoder layer: positions are added to queries and keys of every layer, never to values."""
+
+    def __init__(self, *, width: int, heads: int, feedforward: int, dropout: float) -> None:
+        super().__init__()
+        self.self_attn = PositionedAttention(width, heads, dropout)
+        self.linear1 = nn.Linear(width, feedforward)
+        self.linear2 = nn.Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, hidden: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """``hidden (B, L, D)``, ``position (L, D)``, ``mask (B, 1, 1, L)`` bool, True = may be looked at."""
+        hidden = hidden + self.dropout(self.self_attn(self.norm1(hidden), position, mask))
+        inner = self.dropout(F.relu(self.linear1(self.norm2(hidden))))
+        return hidden + self.dropout(self.linear2(inner))
+
+    def attention_map(self, hidden: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """Softmax map ``(B, heads, L, L)`` of this layer for its input."""
+        query, key, _ = self.self_attn.project(self.norm1(hidden), position)
+        logits = query @ key.transpose(-1, -2) * query.shape[-1] ** -0.5
+        return logits.masked_fill(~mask, float("-inf")).softmax(dim=-1)
+
+
+class PositionedAttention(nn.Module):
+    """Fused self-attention with parameters named and laid out as ``nn.MultiheadAttention``'s.
+
+    The standard module materialises its projections for three separate inputs; here query and key share one
+    product.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} cannot be split over {heads} heads")
+        self.heads = heads
+        self.dropout = dropout
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def project(self, states: Tensor, position: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value ``(B, heads, L, D / heads)`` of ``states (B, L, D)``."""
+        batch, length, width = states.shape
+        weight, bias = self.in_proj_weight, self.in_proj_bias
+        pair = F.linear(states + position, weight[: 2 * width], bias[: 2 * width])
+        value = F.linear(states, weight[2 * width :], bias[2 * width :])
+        query, key = pair.view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return query, key, value.view(batch, length, self.heads, -1).transpose(1, 2)
+
+    def forward(self, states: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """``states (B, L, D)`` attend to each other where ``mask (B, 1, 1, L)`` is True."""
+        query, key, value = self.project(states, position)
+        dropout = self.dropout if self.training else 0.0
+        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+        return self.out_proj(mixed.transpose(1, 2).flatten(2))

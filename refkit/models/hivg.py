@@ -1,0 +1,87 @@
+"""HiVG: multi-level CLIP features → perceiver → grounding encoder with [REG] → heads.
+
+Xiao et al., "HiVG: Hierarchical Multimodal Fine-grained Modulation for Visual Grounding", ACM MM 2024,
+figure 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from refkit.models.base import ReferringModel
+from refkit.registry import MODELS
+from refkit.structures import Features, Prediction, ReferringSample
+
+
+@MODELS.register_module()
+class HiVG(ReferringModel):
+    """CLIP's levels and words fused around one [REG] token, from which the heads read.
+
+    Args:
+        backbone: `CLIPBackbone`, or any module from inputs to `Features` that states its ``feature_sizes``.
+        encoder: `GroundingEncoder`; its ``sizes`` are the backbone's.
+        heads: by name; their ``width`` is the encoder's.
+        freeze: names of parts that are not trained, see `ReferringModel`.
+        data_preprocessor: see MMEngine.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        encoder: dict[str, Any],
+        heads: dict[str, dict[str, Any]],
+        freeze: Sequence[str] = (),
+        data_preprocessor: Any = None,
+    ) -> None:
+        super().__init__(data_preprocessor, freeze)
+        self.backbone = MODELS.build(backbone)
+        self.encoder = MODELS.build({**encoder, "sizes": self.backbone.feature_sizes})
+        self.heads = nn.ModuleDict(
+            {name: MODELS.build({**head, "width": self.encoder.width}) for name, head in heads.items()}
+        )
+        if len(self.backbone.visual_projection) == self.encoder.width:
+            self.encoder.start_from(self.backbone.visual_projection)
+        self.apply_freeze()
+
+    def features(self, inputs: Mapping[str, Tensor], attention: bool = False) -> Features:
+        """Fused features of a batch; ``attention`` asks for the maps of both transformers."""
+        return self.encoder(self.backbone(inputs, attention=attention), attention=attention)
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
+        """Losses of all heads."""
+        features = self.features(inputs)
+        losses: dict[str, Tensor] = {}
+        for head in self.heads.values():
+            losses.update(head.loss(features, data_samples))
+        return losses
+
+    @torch.no_grad()
+    def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
+        """Predictions of all heads, merged per sample."""
+        features = self.features(inputs)
+        answers = [head.predict(features, data_samples) for head in self.heads.values()]
+        return [_merge(parts) for parts in zip(*answers, strict=True)]
+
+    def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``visual_tokens (B, 1 + N, D)``, ``text_tokens (B, T, D)``, ``encoder_out (B, L, D)`` and the heads' outputs."""
+        features = self.backbone(inputs)
+        visual, text = self.encoder.project(features)
+        sequence = self.encoder.fuse(visual, text, self.encoder.key_mask(features))
+        fused = self.encoder.split(sequence, features)
+        named = {"visual_tokens": visual, "text_tokens": text, "encoder_out": sequence}
+        for head in self.heads.values():
+            named.update(head.tensors(fused))
+        return named
+
+
+def _merge(parts: Sequence[Prediction]) -> Prediction:
+    merged = parts[0]
+    for part in parts[1:]:
+        for field in part.__dataclass_fields__:
+            if getattr(merged, field) is None:
+                setattr(merged, field, getattr(part, field))
+    return merged
