@@ -1,6 +1,6 @@
 """refkit's registries: children of MMEngine's, filled on first use.
 
-Configs may name a class itself (``type=HiVG``) or its name (``type="HiVG"``); both end here. Every config sets
+Configs name a class itself (``type=HiVG``) or its name (``type="HiVG"``); both end here. Every config sets
 ``default_scope = "refkit"`` (see ``configs/_base_/default_runtime.py``).
 """
 
@@ -20,7 +20,9 @@ _ENGINE = ["refkit.engine"]
 _MODEL_FOLDERS = ["refkit.models", "refkit.backbones", "refkit.heads", "refkit.data.preprocessor"]
 
 MODELS = Registry("model", parent=_MODELS, scope="refkit", locations=_MODEL_FOLDERS)
-DATASETS = Registry("dataset", parent=_DATASETS, scope="refkit", locations=["refkit.data.dataset"])
+DATASETS = Registry(
+    "dataset", parent=_DATASETS, scope="refkit", locations=["refkit.data.dataset", "refkit.data.mixture"]
+)
 DATA_SAMPLERS = Registry(
     "data sampler", parent=_DATA_SAMPLERS, scope="refkit", locations=["refkit.data.samplers"]
 )
