@@ -1,0 +1,146 @@
+"""Contrastive pre-training of a small CLIP: pictures with their sentences, regions with their captions.
+
+What a published CLIP learned from millions of pairs, a small twin learns here from drawn scenes: which words go with
+which look. The region term follows RegionCLIP (Zhong et al., CVPR 2022): a region is pooled from patch tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from refkit.backbones.tokenizer import trim_to_longest
+from refkit.losses.contrastive import contrast_logits, symmetric_contrast
+from refkit.models.base import ReferringModel
+from refkit.registry import MODELS
+from refkit.structures import Prediction, ReferringSample
+
+_MAX_SCALE = 100.0
+
+
+@MODELS.register_module()
+class CLIPPretrain(ReferringModel):
+    """Trains a `CLIPBackbone` with image-text and region-text contrast.
+
+    Each sample carries ``boxes (K, 4)`` and ``meta["captions"]``, one text per box. Equal texts in a batch are positives
+    of each other's pictures and regions.
+
+    Args:
+        backbone: `CLIPBackbone`; its weights, saved from here, are what `load_tower` and ``weights=`` read.
+        tokenizer: for the captions; the same as the preprocessor's.
+        image_weight, region_weight: coefficients of the two losses.
+        data_preprocessor, freeze: see `ReferringModel`.
+    """
+
+    def __init__(
+        self,
+        backbone: dict[str, Any],
+        tokenizer: Any,
+        image_weight: float = 1.0,
+        region_weight: float = 1.0,
+        freeze: Sequence[str] = (),
+        data_preprocessor: Any = None,
+    ) -> None:
+        super().__init__(data_preprocessor, freeze)
+        self.backbone = MODELS.build({**backbone, "pooled": True})
+        self.tokenizer = MODELS.build(tokenizer) if isinstance(tokenizer, dict) else tokenizer
+        self.image_weight = image_weight
+        self.region_weight = region_weight
+        self.apply_freeze()
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
+        """``loss_image_text``, ``loss_region_text`` and, for watching, ``region_accuracy`` (share of regions whose
+        nearest caption is right).
+        """
+        features = self.backbone(inputs)
+        scale = self.backbone.scale.clamp(max=_MAX_SCALE)
+        words = [sample.text for sample in data_samples]
+        pairs = contrast_logits(features.image, features.query, scale)
+        regions = self._regions(features.visual, features.grid, data_samples)
+        captions = [caption for sample in data_samples for caption in _captions(sample)]
+        logits, positives = self._match(regions, captions, scale)
+        return {
+            "loss_image_text": self.image_weight * symmetric_contrast(pairs, _equal(words, words, pairs.device)),
+            "loss_region_text": self.region_weight * symmetric_contrast(logits, positives),
+            "region_accuracy": _accuracy(logits.detach(), positives),
+        }
+
+    def predict(
+        self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]
+    ) -> list[Prediction]:
+        """Not what this model is for: it has no head.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError("CLIPPretrain has no head to predict with; train HiVG with its weights as the backbone's")
+
+    def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """``image_embed (B, D)``, ``text_embed (B, D)`` and ``logits_per_text (B, B)``."""
+        features = self.backbone(inputs)
+        return {
+            "image_embed": features.image,
+            "text_embed": features.query,
+            "logits_per_text": contrast_logits(features.query, features.image, self.backbone.scale),
+        }
+
+    def _regions(self, visual: Tensor, grid: tuple[int, int], samples: Sequence[ReferringSample]) -> Tensor:
+        """Embeddings ``(R, D)`` of all boxes of the batch: patch tokens averaged by how much the box covers them."""
+        most = max(len(sample.boxes) for sample in samples)
+        boxes = torch.zeros(len(samples), most, 4)
+        real = torch.zeros(len(samples), most, dtype=torch.bool)
+        for row, sample in enumerate(samples):
+            count = len(sample.boxes)
+            unit = np.asarray(grid[::-1] * 2) / np.asarray(sample.frame.canvas * 2)
+            boxes[row, :count] = torch.from_numpy(np.asarray(sample.boxes * unit, np.float32))
+            real[row, :count] = True
+        weights = patch_coverage(boxes.to(visual.device), grid)
+        return (weights.to(visual.dtype) @ self.backbone.project_visual(visual))[real.to(visual.device)]
+
+    def _match(self, regions: Tensor, captions: list[str], scale: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits and positives ``(R, M)`` of regions and the ``M`` different captions among theirs."""
+        different = sorted(set(captions))
+        if not different:
+            return regions.new_zeros(0, 0), regions.new_zeros(0, 0, dtype=torch.bool)
+        ids = trim_to_longest(self.tokenizer(different)).to(regions.device)
+        _, words, end = self.backbone.encode_text(ids)
+        sentences = words[torch.arange(len(words), device=words.device), end]
+        return contrast_logits(regions, sentences, scale), _equal(captions, different, regions.device)
+
+
+def patch_coverage(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Share of each patch in boxes ``(..., 4)`` ``xyxy``, in units of patches: ``(..., rows * columns)``, sum 1."""
+    rows, columns = (torch.arange(side, device=boxes.device) for side in grid)
+    across = _overlap(boxes[..., 0:1], boxes[..., 2:3], columns)
+    down = _overlap(boxes[..., 1:2], boxes[..., 3:4], rows)
+    area = (down[..., :, None] * across[..., None, :]).flatten(-2)
+    return area / area.sum(dim=-1, keepdim=True).clamp(min=1e-6)
+
+
+def _overlap(low: Tensor, high: Tensor, cells: Tensor) -> Tensor:
+    return (high.minimum(cells + 1.0) - low.maximum(cells.to(low.dtype))).clamp(min=0)
+
+
+def _captions(sample: ReferringSample) -> list[str]:
+    captions = list(sample.meta.get("captions", ()))
+    if len(captions) != len(sample.boxes):
+        raise ValueError(
+            f"sample {sample.id!r} has {len(sample.boxes)} boxes and {len(captions)} captions in meta['captions']; "
+            "pre-training needs one caption per box"
+        )
+    return captions
+
+
+def _equal(rows: Sequence[str], columns: Sequence[str], device: torch.device) -> Tensor:
+    equal = np.asarray(rows, object)[:, None] == np.asarray(columns, object)[None, :]
+    return torch.from_numpy(equal.astype(bool)).to(device)
+
+
+def _accuracy(logits: Tensor, positives: Tensor) -> Tensor:
+    if not logits.numel():
+        return logits.new_zeros(())
+    return positives.gather(1, logits.argmax(dim=1, keepdim=True)).float().mean()
