@@ -102,9 +102,19 @@ def area(mask: Mapping[str, Any]) -> int:
 
 
 def bounds(mask: Mapping[str, Any]) -> tuple[float, float, float, float] | None:
-    """The tightest xyxy box in pixels (right and bottom edges exclusive), None for an empty mask."""
-    found = decode(mask)
-    if not found.any():
+    """The tightest xyxy box in pixels (right and bottom edges exclusive), None for an empty mask.
+
+    Read from the runs without decoding: a run inside one column bounds the rows by its ends, a longer one
+    touches both the top and the bottom edge.
+    """
+    height = mask["size"][0]
+    runs = run_lengths(mask["counts"])
+    ends = np.cumsum(runs)[1::2]
+    starts = ends - runs[1::2]
+    starts, ends = starts[ends > starts], ends[ends > starts] - 1
+    if not len(starts):
         return None
-    rows, columns = np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
-    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+    wraps = (starts // height != ends // height).any()
+    top, bottom = (0, height - 1) if wraps else ((starts % height).min(), (ends % height).max())
+    left, right = starts[0] // height, ends[-1] // height
+    return float(left), float(top), float(right + 1), float(bottom + 1)
