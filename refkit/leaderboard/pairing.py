@@ -1,0 +1,167 @@
+"""Bringing records and predictions together: same digest, same ids, every record once."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkit.data.digest import RecordDigests
+from refkit.data.record_scan import RecordScan
+from refkit.data.schema import Header, Record
+from refkit.leaderboard.box_spaces import implausible
+from refkit.leaderboard.predictions import PredictionFile
+from refkit.metrics.breakdown import UNKNOWN, Groups, group_label
+from refkit.metrics.protocol import Protocol
+from refkit.structures import Prediction
+
+RecordSource = str | os.PathLike[str] | tuple[Header, Iterable[Record]]
+
+
+class ScoringError(ValueError):
+    """Records and predictions that do not belong together."""
+
+
+class Truth:
+    """The records, streamed once, and the two digests that predictions must state."""
+
+    def __init__(self, source: RecordSource) -> None:
+        self._scan: RecordScan | None = None
+        if isinstance(source, tuple):
+            self.header, self._records = source
+            self.name = f"the records {self.header.name}"
+        else:
+            self._scan = RecordScan(source)
+            self.header = self._scan.header
+            self.name = os.fspath(source)
+
+    def __iter__(self) -> Iterator[Record]:
+        if self._scan is None:
+            yield from self._with_digests()
+        else:
+            for _, _, record in self._scan:
+                yield record
+
+    def _with_digests(self) -> Iterator[Record]:
+        """Records in memory; a file brings its own check."""
+        digests = RecordDigests()
+        for record in self._records:
+            digests.add(record)
+            yield record
+        plain, masks = digests.finish()
+        if self.header.digest not in ("", plain):
+            raise ScoringError(
+                f"{self.name}: the header states the digest {self.header.digest}, the records give {plain}"
+            )
+        self.header = replace(self.header, digest=plain, digest_masks=masks)
+
+    def check_stated_digest(self, answers: PredictionFile, protocol: Protocol) -> None:
+        """Refuse other records before anything is computed, as far as the header states its digest."""
+        if self._digest(protocol):
+            self.check_found_digest(answers, protocol)
+
+    def check_found_digest(self, answers: PredictionFile, protocol: Protocol) -> None:
+        """Refuse predictions that were made for other records.
+
+        Raises:
+            ScoringError: the digests differ, or the predictions state none.
+        """
+        key = "records_digest_masks" if protocol.with_masks else "records_digest"
+        stated, found = getattr(answers.header, key), self._digest(protocol)
+        in_memory = not answers.path
+        if stated == found or (in_memory and not stated):
+            return
+        where = f"{answers.path}:1: {key}" if answers.path else key
+        if not stated:
+            raise ScoringError(
+                f"{where}: missing; if these predictions answer {self.name} ({self.header.name}), "
+                f'put "{key}": "{found}" into the header'
+            )
+        raise ScoringError(
+            f"{where}: the predictions answer {answers.header.records} with digest {stated}, but {self.name} "
+            f"({self.header.name}) has {found}; score them against the records they were made for"
+        )
+
+    def _digest(self, protocol: Protocol) -> str:
+        return self.header.digest_masks if protocol.with_masks else self.header.digest
+
+
+class Pairing:
+    """Hands a protocol one pair per scored record, and notes on the way what a protocol need not know."""
+
+    def __init__(
+        self, truth: Truth, answers: PredictionFile, by: tuple[str, ...], allow_partial: bool
+    ) -> None:
+        self._truth = truth
+        self._answers = answers
+        self._allow_partial = allow_partial
+        self._declared = array("d")
+        self._sizes = array("d")
+        self.partial = False
+        self.expected = 0
+        self.seen: set[str] = set()
+        self.ids: list[str] = []
+        self.answered: list[bool] = []
+        self._images = Groups()
+        self.groups = {name: Groups() for name in by}
+
+    def __iter__(self) -> Iterator[tuple[Record, Prediction | None]]:
+        for record in self._truth:
+            self.expected += 1
+            prediction = self._answers.predictions.get(record.id)
+            self.seen.add(record.id)
+            if prediction is None and self._allow_partial:
+                self.partial = True
+                continue
+            self._note(record, prediction)
+            width, height = record.image.width, record.image.height
+            yield record, prediction and self._answers.in_pixels(prediction, width, height)
+
+    def _note(self, record: Record, prediction: Prediction | None) -> None:
+        self.ids.append(record.id)
+        self.answered.append(prediction is not None)
+        self._images.add(record.image.file)
+        for name, groups in self.groups.items():
+            groups.add(group_label(record, name))
+        if prediction is not None and prediction.boxes is not None and len(prediction.boxes):
+            self._declared.extend(prediction.boxes[0])
+            self._sizes.extend((record.image.width, record.image.height))
+
+    def check_complete(self) -> None:
+        """Whether the ids of both sides fit.
+
+        Raises:
+            ScoringError: no records, ids that the records do not have, or a breakdown without any value.
+        """
+        if not self.expected:
+            raise ScoringError(f"{self._truth.name}: there is no record to score")
+        if len(self.seen) != self.expected:
+            raise ScoringError(f"{self._truth.name}: an id stands twice among the records")
+        answers = self._answers.path or "the predictions"
+        unknown = [identity for identity in self._answers.predictions if identity not in self.seen]
+        if unknown:
+            raise ScoringError(
+                f"{answers}: {len(unknown)} of {len(self._answers.predictions)} ids are not in "
+                f"{self._truth.name} ({self._truth.header.name}), such as {', '.join(map(repr, unknown[:3]))}"
+            )
+        if not self.ids:
+            raise ScoringError(f"{answers}: no record is answered")
+        for name, groups in self.groups.items():
+            if set(groups.labels) <= {UNKNOWN}:
+                raise ScoringError(
+                    f"{self._truth.name}: no record has a fact {name!r} to break the score down by"
+                )
+
+    def clusters(self) -> NDArray[np.int64]:
+        """``(n,)`` number of the image of each scored record, counted in the order of the file names."""
+        return self._images.codes()
+
+    def doubt(self) -> str | None:
+        """The plausibility warning on the declared box space."""
+        boxes = np.array(self._declared).reshape(-1, 4)
+        sizes = np.array(self._sizes).reshape(-1, 2)
+        return implausible(boxes, sizes, self._answers.header.box)

@@ -1,0 +1,180 @@
+"""What scoring says: numbers with their intervals, coverage and breakdowns, and how they are written as
+JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkit.data.files import atomic_open
+from refkit.metrics.protocol import Protocol
+from refkit.version import __version__
+
+FORMAT = "refkit.result/1"
+PER_SAMPLE_FORMAT = "refkit.per-sample/1"
+LISTED_INVALID = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One number.
+
+    Attributes:
+        value: full precision; NaN over no samples.
+        interval: 95 % interval by image bootstrap, None where fewer than two images contribute.
+    """
+
+    value: float
+    interval: tuple[float, float] | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The metric as a JSON object; NaN becomes null."""
+        value = None if math.isnan(self.value) else self.value
+        return {"value": value, "interval": self.interval and list(self.interval)}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """The metrics of one subgroup, over ``n`` samples."""
+
+    n: int
+    metrics: Mapping[str, Metric]
+
+    def to_json(self) -> dict[str, Any]:
+        """The cell as a JSON object."""
+        return {"n": self.n} | {name: metric.to_json() for name, metric in self.metrics.items()}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PerSample:
+    """One row per scored record, in the order of the records.
+
+    Attributes:
+        ids: record ids.
+        status: ``ok``, ``invalid`` or ``missing``.
+        values: ``(n,)`` arrays by name (``iou``).
+    """
+
+    ids: Sequence[str]
+    status: Sequence[str]
+    values: Mapping[str, NDArray]
+
+    def write(self, path: str | os.PathLike[str], result: Result) -> None:
+        """Write ``refkit.per-sample/1``: a header line, then one line per record; ``.gz`` compresses."""
+        header = {"format": PER_SAMPLE_FORMAT, "protocol": result.protocol.id, "records": result.records}
+        header |= {"records_digest": result.records_digest, "model": result.model}
+        columns = {name: np.asarray(values).tolist() for name, values in self.values.items()}
+        with atomic_open(path, compress=os.fspath(path).endswith(".gz")) as file:
+            file.write(_line(header))
+            for row, (identity, status) in enumerate(zip(self.ids, self.status, strict=True)):
+                values = {name: column[row] for name, column in columns.items()}
+                file.write(_line({"id": identity, "status": status, **values}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Result:
+    """The score of one prediction file under one protocol.
+
+    Attributes:
+        protocol: what was computed.
+        records: name of the records, ``refcoco.unc.testA``.
+        records_digest: their digest.
+        model: name of the method.
+        checkpoint: ``sha256:…`` of its weights, empty where unknown.
+        predictions: ``sha256:…`` of the prediction file; empty when the predictions never were a file.
+        expected: number of records.
+        answered: how many of them have a prediction.
+        scored: the denominator: ``expected``, or ``answered`` with ``partial``.
+        invalid: answered without a usable answer.
+        images: number of images among the scored records.
+        partial: missing answers were left out instead of counted as wrong; no leaderboard takes such a
+            number.
+        metrics: by name, in the order in which they are shown.
+        by: breakdowns, ``{"kind": {"relation": Cell}}``.
+        draws: of the bootstrap.
+        seed: of the bootstrap.
+        warnings: sentences for the reader.
+        per_sample: one row per scored record.
+    """
+
+    protocol: Protocol
+    records: str
+    records_digest: str
+    model: str
+    checkpoint: str
+    predictions: str
+    expected: int
+    answered: int
+    scored: int
+    invalid: int
+    images: int
+    partial: bool
+    metrics: Mapping[str, Metric]
+    by: Mapping[str, Mapping[str, Cell]]
+    draws: int
+    seed: int
+    per_sample: PerSample
+    warnings: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the records that are answered."""
+        return self.answered / self.expected if self.expected else math.nan
+
+    @property
+    def invalid_share(self) -> float:
+        """Share of the scored records that are answered without a usable answer."""
+        return self.invalid / self.scored if self.scored else math.nan
+
+    def __getitem__(self, metric: str) -> float:
+        """The value of one metric by name, ``result["acc50"]``."""
+        return self.metrics[metric].value
+
+    def to_json(self) -> dict[str, Any]:
+        """The result as a JSON object: no date and no path, so that equal inputs give equal bytes."""
+        invalid_ids = [
+            identity
+            for identity, status in zip(self.per_sample.ids, self.per_sample.status, strict=True)
+            if status == "invalid"
+        ]
+        return {
+            "format": FORMAT,
+            "protocol": {"id": self.protocol.id, "text": self.protocol.text},
+            "records": self.records,
+            "records_digest": self.records_digest,
+            "model": self.model,
+            "checkpoint": self.checkpoint,
+            "predictions": self.predictions,
+            "coverage": {"answered": self.answered, "expected": self.expected},
+            "partial": self.partial,
+            "n": self.scored,
+            "images": self.images,
+            "invalid": {"n": self.invalid, "first_ids": invalid_ids[:LISTED_INVALID]},
+            "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
+            "by": {
+                key: {name: cell.to_json() for name, cell in cells.items()} for key, cells in self.by.items()
+            },
+            "interval": {
+                "level": 0.95,
+                "method": "percentile bootstrap over images",
+                "draws": self.draws,
+                "seed": self.seed,
+            },
+            "warnings": list(self.warnings),
+            "refkit": __version__,
+        }
+
+    def dumps(self) -> str:
+        """The JSON text, indented, with a line feed at its end."""
+        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _line(fields: dict[str, Any]) -> bytes:
+    return (json.dumps(fields) + "\n").encode("ascii")

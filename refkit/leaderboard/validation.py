@@ -1,0 +1,234 @@
+"""One line of a prediction file → `PredictionHeader` or `Prediction`, or a `PredictionError` that says what
+to change."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkit.data.validation import describe, nearest
+from refkit.leaderboard.box_spaces import BOX_SPACES, PIXEL
+from refkit.leaderboard.schema import (
+    FORMAT,
+    HEADER_REQUIRED,
+    HEADER_TEXTS,
+    PredictionError,
+    PredictionHeader,
+    check_consistency,
+)
+from refkit.structures import STATUSES, Prediction
+
+_HEADER_SAMPLE = (
+    f'{{"format": "{FORMAT}", "records": "refcoco.unc.testA", "records_digest": "sha256:…", '
+    f'"model": "my model", "box": "{PIXEL}"}}'
+)
+
+
+def parse_line(raw: bytes) -> dict[str, Any]:
+    """The JSON object of one line. NaN and Infinity are read: a box of them is an invalid answer, not a
+    broken file.
+
+    Raises:
+        PredictionError: not UTF-8, not JSON, not an object, or a key twice.
+    """
+    try:
+        value = _DECODER.decode(raw.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        raise PredictionError(
+            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
+        ) from None
+    except json.JSONDecodeError as error:
+        raise PredictionError(f"not JSON: {error.msg} at column {error.colno}") from None
+    except PredictionError:
+        raise
+    except (RecursionError, ValueError) as error:
+        raise PredictionError(f"not usable JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise PredictionError(f"found {describe(value)}, expected one JSON object per line")
+    return value
+
+
+def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        keys = [key for key, _ in pairs]
+        double = next(key for key in keys if keys.count(key) > 1)
+        raise PredictionError("this key stands twice in one object; keep one", double)
+    return fields
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+
+
+def parse_header(fields: Mapping[str, Any]) -> PredictionHeader:
+    """The first line of a prediction file.
+
+    Raises:
+        PredictionError: no header of this format version, or a field of it is missing or wrong.
+    """
+    if fields.get("format") != FORMAT:
+        found = describe(fields["format"]) if "format" in fields else "no 'format'"
+        raise PredictionError(
+            f"found {found}, expected the header of a prediction file: {_HEADER_SAMPLE}", "format"
+        )
+    for name in HEADER_REQUIRED:
+        if not fields.get(name):
+            raise PredictionError(f"missing, expected a header like {_HEADER_SAMPLE}", name)
+    texts = {name: _text(fields[name], name) for name in HEADER_TEXTS if fields.get(name) is not None}
+    if texts["box"] not in BOX_SPACES:
+        near = nearest(texts["box"], list(BOX_SPACES))
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise PredictionError(
+            f"no box space {texts['box']!r}{hint} There are: {', '.join(BOX_SPACES)}", "box"
+        )
+    settings = fields.get("settings") or {}
+    if not isinstance(settings, dict):
+        raise PredictionError(f"found {describe(settings)}, expected an object", "settings")
+    known = ("format", "settings", *HEADER_TEXTS)
+    extra = {name: value for name, value in fields.items() if name not in known}
+    return PredictionHeader(**{"made_by": "", **texts}, settings=settings, extra=extra)
+
+
+def parse_prediction(fields: dict[str, Any], space: str) -> tuple[Prediction, tuple[float, float] | None]:
+    """Any line but the first, with its boxes as they stand.
+
+    Args:
+        fields: the JSON object of the line.
+        space: the box space that the header declares.
+
+    Returns:
+        The prediction, and the network input's (width, height) where the line gives one.
+
+    Raises:
+        PredictionError: a field is unknown, missing, of the wrong type, or contradicts another.
+    """
+    if "format" in fields:
+        raise PredictionError(
+            "a second header line; were two files joined? A file holds one header", "format"
+        )
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        parse = _FIELDS.get(name)
+        if parse is None:
+            raise _unknown_field(name)
+        if value is not None:
+            values[name] = parse(value, name)
+    input_size = values.pop("input_size", None)
+    if not values.get("id"):
+        raise PredictionError("missing or empty, expected the id of the record that is answered", "id")
+    prediction = Prediction(**values)
+    check_consistency(prediction, input_size, space)
+    return prediction, input_size
+
+
+def _unknown_field(name: str) -> PredictionError:
+    near = nearest(name, list(_FIELDS))
+    hint = f"; did you mean {near!r}?" if near else ""
+    return PredictionError(f"unknown field{hint} Known are: {', '.join(_FIELDS)}", name)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str):
+        raise PredictionError(f"found {describe(value)}, expected text", name)
+    return value
+
+
+def _boxes(value: Any, name: str) -> NDArray[np.float64]:
+    if not isinstance(value, list):
+        raise PredictionError(
+            f"found {describe(value)}, expected a list of boxes [[x1, y1, x2, y2], …]", name
+        )
+    for index, box in enumerate(value):
+        if type(box) is not list or len(box) != 4:
+            hint = " (one box is written [[x1, y1, x2, y2]])" if _is_number(box) else ""
+            raise PredictionError(f"found {describe(box)}, expected four numbers{hint}", f"{name}[{index}]")
+        _check_numbers(box, f"{name}[{index}]")
+    return _float_array(value, name).reshape(-1, 4)
+
+
+def _scores(value: Any, name: str) -> NDArray[np.float64]:
+    if not isinstance(value, list):
+        raise PredictionError(f"found {describe(value)}, expected a list with one score per box", name)
+    _check_numbers(value, name)
+    scores = _float_array(value, name)
+    if not np.isfinite(scores).all():
+        raise PredictionError("a score is NaN or infinite, expected finite numbers", name)
+    return scores
+
+
+def _check_numbers(values: list[Any], name: str) -> None:
+    for value in values:
+        if type(value) is not float and type(value) is not int:
+            raise PredictionError(
+                f'found {describe(value)}, expected a number (an answer without a box has "boxes": [])', name
+            )
+
+
+def _float_array(values: list[Any], name: str) -> NDArray[np.float64]:
+    try:
+        return np.array(values, np.float64)
+    except OverflowError:
+        raise PredictionError("an integer beyond the range of floating point numbers", name) from None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _mask(value: Any, name: str) -> dict[str, Any]:
+    size = value.get("size") if isinstance(value, dict) else None
+    right = isinstance(size, list) and len(size) == 2 and all(type(side) is int and side > 0 for side in size)
+    if not right or set(value) != {"size", "counts"} or not isinstance(value["counts"], str):
+        raise PredictionError(
+            f'found {describe(value)}, expected COCO RLE {{"size": [height, width], "counts": "…"}}',
+            name,
+        )
+    return value
+
+
+def _score_table(value: Any, name: str) -> dict[str, float]:
+    if not isinstance(value, dict):
+        raise PredictionError(f"found {describe(value)}, expected an object with a score per name", name)
+    for key, score in value.items():
+        if not _is_number(score) or not math.isfinite(score):
+            raise PredictionError(f"found {describe(score)}, expected a finite number", f"{name}.{key}")
+    return {key: float(score) for key, score in value.items()}
+
+
+def _flag(value: Any, name: str) -> bool:
+    if not isinstance(value, bool):
+        raise PredictionError(f"found {describe(value)}, expected true or false", name)
+    return value
+
+
+def _status(value: Any, name: str) -> str:
+    if value not in STATUSES:
+        raise PredictionError(f"found {describe(value)}, expected one of {', '.join(STATUSES)}", name)
+    return value
+
+
+def _input_size(value: Any, name: str) -> tuple[float, float]:
+    pair = isinstance(value, list) and len(value) == 2
+    if not pair or not all(_is_number(side) and math.isfinite(side) and side > 0 for side in value):
+        raise PredictionError(f"found {describe(value)}, expected [width, height] of the network input", name)
+    return float(value[0]), float(value[1])
+
+
+_FIELDS: dict[str, Callable[[Any, str], Any]] = {
+    "id": _text,
+    "boxes": _boxes,
+    "scores": _scores,
+    "mask": _mask,
+    "caption": _text,
+    "attributes": _score_table,
+    "categories": _score_table,
+    "no_target": _flag,
+    "status": _status,
+    "raw": _text,
+    "input_size": _input_size,
+}

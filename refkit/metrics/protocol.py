@@ -1,0 +1,128 @@
+"""What a protocol is, and the table of all protocols.
+
+A protocol is a frozen text with an id (``rec/1``) and the code that does what the text says; changing
+anything means a new number. One module of this package adds one family of protocols by calling `register`
+when it is imported; `get_protocol` imports the modules of the package the first time it is asked.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from refkit.data.records import Record
+    from refkit.structures import Prediction
+
+
+class ProtocolError(ValueError):
+    """A protocol that does not exist, or records that it cannot score."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Column:
+    """One metric, as the ratio of two sums over samples: ``sum(numerator) / sum(denominator)``.
+
+    A mean has the denominator 1 everywhere; overall IoU has intersections over unions. Everything that is
+    computed *about* a metric (its value, its interval, its value in a subgroup) needs these two arrays only.
+
+    Attributes:
+        numerator: ``(n,)`` float64.
+        denominator: ``(n,)`` float64.
+    """
+
+    numerator: NDArray[np.float64]
+    denominator: NDArray[np.float64]
+
+    @classmethod
+    def mean(cls, values: NDArray) -> Column:
+        """The plain mean of ``(n,)`` values."""
+        return cls(np.asarray(values, np.float64), np.ones(len(values)))
+
+    @property
+    def value(self) -> float:
+        """The metric; NaN over no samples. The sums are exact, so the order of the samples does not
+        matter."""
+        below = math.fsum(self.denominator)
+        return math.fsum(self.numerator) / below if below else math.nan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """What a protocol says about ``n`` samples, in the order it was given them.
+
+    Attributes:
+        columns: the metrics by name, in the order in which they are shown.
+        invalid: ``(n,)`` bool, answered, but without a usable answer.
+        per_sample: ``(n,)`` arrays by name for the per-sample file.
+    """
+
+    columns: Mapping[str, Column]
+    invalid: NDArray[np.bool_]
+    per_sample: Mapping[str, NDArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """A frozen definition of how predictions are scored.
+
+    Attributes:
+        id: name and number, such as ``rec/1``.
+        text: the definition in words, printed beside every number.
+        evaluate: called with pairs of a record and its prediction (None where it is missing), one pair per
+            record, in the order of the records. Streams, so that masks need not be held in memory.
+        labels: how each metric is written in a table, by its name in `Evaluation.columns`.
+        with_masks: the answers depend on the masks of the records, so that ``digest_masks`` has to agree too.
+    """
+
+    id: str
+    text: str
+    evaluate: Callable[[Iterable[tuple[Record, Prediction | None]]], Evaluation]
+    labels: Mapping[str, str]
+    with_masks: bool = False
+
+
+_PROTOCOLS: dict[str, Protocol] = {}
+
+
+def register(protocol: Protocol) -> Protocol:
+    """Add a protocol to the table.
+
+    Raises:
+        ProtocolError: another protocol has this id.
+    """
+    if _PROTOCOLS.setdefault(protocol.id, protocol) is not protocol:
+        raise ProtocolError(
+            f"two protocols are called {protocol.id!r}; a changed protocol needs a new number"
+        )
+    return protocol
+
+
+def protocols() -> dict[str, Protocol]:
+    """All protocols by id, sorted."""
+    package = importlib.import_module("refkit.metrics")
+    for module in pkgutil.iter_modules(package.__path__):
+        importlib.import_module(f"refkit.metrics.{module.name}")
+    return dict(sorted(_PROTOCOLS.items()))
+
+
+def get_protocol(identifier: str) -> Protocol:
+    """The protocol of this id.
+
+    Raises:
+        ProtocolError: there is none; names the nearest and all others.
+    """
+    table = protocols()
+    if identifier not in table:
+        near = get_close_matches(identifier, table, n=1, cutoff=0.4)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ProtocolError(f"no protocol {identifier!r}{hint} There are: {', '.join(table)}")
+    return table[identifier]
