@@ -190,8 +190,8 @@ def _resolve(
     size: str | Mapping[str, Any] | CLIPSize, weights: str | Path | None, image_size: int | None
 ) -> CLIPSize:
     resolved = clip_size(size)
-    if isinstance(size, str) and weights is not None and "/" not in size:
-        resolved = replace(resolved, activation=published_activation(size, weights))
+    if isinstance(size, str) and weights is not None:
+        resolved = replace(resolved, activation=published_activation(size, weights) or resolved.activation)
     return resolved if image_size is None else replace(resolved, image_size=image_size)
 
 
@@ -211,7 +211,7 @@ def _image_tokens(inputs: Mapping[str, Tensor], tokens: Tensor, grid: tuple[int,
     return torch.ones(len(tokens), grid[0] * grid[1], dtype=torch.bool, device=tokens.device)
 
 
-def _attention_map(block: nn.Module, hidden: Tensor) -> Tensor:
+def _attention_map(block: Any, hidden: Tensor) -> Tensor:
     """Softmax map ``(B, heads, L, L)`` of a block for its input, computed beside the fused attention."""
     attention = block.self_attn
     states = block.layer_norm1(hidden)

@@ -170,7 +170,7 @@ def _from_open_clip(name: str, config: dict[str, Any]) -> CLIPSize:
 def _from_transformers(name: str) -> CLIPSize:
     from transformers import CLIPConfig
 
-    config = CLIPConfig.from_pretrained(name)
+    config: Any = CLIPConfig.from_pretrained(name)
     vision, text = config.vision_config, config.text_config
     return CLIPSize(
         embed=config.projection_dim,

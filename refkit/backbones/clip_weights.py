@@ -18,6 +18,7 @@ from refkit.backbones.state import StateDict, WeightError, read_state_dict
 
 _FILE_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
 _WRAPPERS = ("module.", "model.", "backbone.", "clip.")
+_TOWERS_OF_A_MODEL = "backbone.clip."
 _OPENAI_EXTRAS = ("attn_mask", "input_resolution", "context_length", "vocab_size", "logit_bias")
 _POSITIONS = "vision_model.embeddings.position_embedding.weight"
 
@@ -69,20 +70,22 @@ def clip_weights(name: str, weights: str | Path) -> StateDict:
     )
 
 
-def published_activation(name: str, weights: str | Path) -> str:
-    """``quick_gelu``, unless open_clip's entry for this model and tag says that the plain GELU was trained with."""
+def published_activation(name: str, weights: str | Path) -> str | None:
+    """The activation that open_clip's model and tag were trained with; None where it has no such entry."""
     import open_clip
 
     config = open_clip.get_pretrained_cfg(OPENAI_NAMES.get(name, name), str(weights))
-    return "gelu" if config and not config.get("quick_gelu", False) else "quick_gelu"
+    if not config:
+        return None
+    return "quick_gelu" if config.get("quick_gelu", False) else "gelu"
 
 
 def to_transformers_layout(state: StateDict, source: str) -> StateDict:
     """Rename, split and transpose an open_clip or OpenAI state dict; transformers' own layout passes through.
 
     The fused ``in_proj`` of every attention becomes ``q_proj``, ``k_proj``, ``v_proj``; projections, which
-    CLIP multiplies from the right, are transposed. Prefixes of wrappers (``module.``, ``backbone.clip.``)
-    are dropped.
+    CLIP multiplies from the right, are transposed. Prefixes of wrappers (``module.``, ``model.``)
+    are dropped; of a whole refkit model, only the towers are taken.
     """
     state = _drop_wrappers(state)
     if any(key.startswith("vision_model.") for key in state):
@@ -119,6 +122,8 @@ def fit_positions(state: StateDict, grid: tuple[int, int]) -> StateDict:
 
 
 def _drop_wrappers(state: StateDict) -> StateDict:
+    if any(key.startswith(_TOWERS_OF_A_MODEL) for key in state):
+        state = {key: value for key, value in state.items() if key.startswith(_TOWERS_OF_A_MODEL)}
     while True:
         prefix = next((p for p in _WRAPPERS if all(key.startswith(p) for key in state)), None)
         if prefix is None:

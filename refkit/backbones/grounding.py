@@ -8,6 +8,7 @@ Notation: ``B`` batch, ``P`` prefix tokens (CLIP: the class token), ``N`` patche
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,8 +48,10 @@ class GroundingEncoder(nn.Module):
         self.text_projection = nn.Linear(sizes.text, width)
         self.region_token = nn.Parameter(torch.randn(1, width))
         self.position = nn.Parameter(torch.randn(1 + visual_tokens + sizes.context_length, width))
-        shape = {"width": width, "heads": heads, "feedforward": feedforward or 4 * width, "dropout": dropout}
-        self.layers = nn.ModuleList(EncoderLayer(**shape) for _ in range(layers))
+        self.layers = nn.ModuleList(
+            EncoderLayer(width=width, heads=heads, feedforward=feedforward or 4 * width, dropout=dropout)
+            for _ in range(layers)
+        )
         self.norm = nn.LayerNorm(width)
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
@@ -88,17 +91,18 @@ class GroundingEncoder(nn.Module):
     def fuse(
         self, visual: Tensor, text: Tensor, key_mask: Tensor, maps: dict[str, Tensor] | None = None
     ) -> Tensor:
-        """The encoder over ``[REG; visual; text]``: ``(B, L, D)``. ``maps`` collects attention maps if given."""
+        """The encoder over ``[REG; visual; text]``: ``(B, L, D)``; ``maps`` collects attention maps."""
         length = 1 + visual.shape[1] + text.shape[1]
         room = len(self.position) - self.sizes.context_length
         if visual.shape[1] + 1 != room or length > len(self.position):
             raise ValueError(
-                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but the positions are for exactly "
-                f"{room - 1} and at most {self.sizes.context_length}: use the input size the model was built for"
+                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but this encoder has positions for "
+                f"exactly {room - 1} and at most {self.sizes.context_length}: keep to its input size"
             )
         region = self.region_token.to(visual.dtype).expand(len(visual), 1, -1)
         hidden = torch.cat((region, visual, text), dim=1)
         position, mask = self.position[:length], key_mask[:, None, None, :]
+        layer: Any
         for index, layer in enumerate(self.layers):
             if maps is not None:
                 maps[f"grounding.{index}"] = layer.attention_map(hidden, position, mask)
@@ -122,7 +126,7 @@ class GroundingEncoder(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """DETR's pre-norm encoder layer: positions are added to queries and keys of every layer, never to values."""
+    """DETR's pre-norm encoder layer: every layer adds positions to queries and keys, never to values."""
 
     def __init__(self, *, width: int, heads: int, feedforward: int, dropout: float) -> None:
         super().__init__()

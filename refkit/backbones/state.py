@@ -7,6 +7,7 @@ import pickle
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,9 @@ def read_state_dict(path: str | Path) -> StateDict:
     path = Path(path)
     if not path.is_file():
         raise WeightError(f"no weight file at {path}")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    content: Mapping[str, Any] = (
+        _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
+    )
     for nest in _NESTS:
         if isinstance(content.get(nest), Mapping):
             content = content[nest]
@@ -55,7 +58,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
         raise WeightError(f"{path}: damaged or not a safetensors file ({error})") from error
 
 
-def _read_torch(path: Path) -> Mapping[str, object]:
+def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except pickle.UnpicklingError as error:

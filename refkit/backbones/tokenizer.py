@@ -115,23 +115,33 @@ class WordTokenizer(Tokenizer):
     ``[unk]``, are counted in `unknown` and named once in a warning.
 
     Args:
-        vocabulary: WordLevel JSON file of the ``tokenizers`` library, as `train` writes it.
+        vocabulary: WordLevel JSON file of the ``tokenizers`` library, as `train` writes it, or the list of its
+            entries in the order of their ids (`words`), as a weights file carries it.
         context_length: positions per text, start and end included.
     """
 
     specials = ("[pad]", "[unk]", "[start]", "[end]")
 
-    def __init__(self, vocabulary: str | Path, context_length: int = 32) -> None:
-        self._words = _read_vocabulary(Path(vocabulary))
+    def __init__(self, vocabulary: str | Path | Sequence[str], context_length: int = 32) -> None:
+        if isinstance(vocabulary, str | Path):
+            self._words = _read_vocabulary(Path(vocabulary))
+        else:
+            self._words = _word_level({word: index for index, word in enumerate(vocabulary)})
         super().__init__(context_length, self._words.get_vocab_size())
         self.unk_id = 1
         self.unknown: Counter[str] = Counter()
         ids = [self._words.token_to_id(token) for token in self.specials]
         if ids != [self.pad_id, self.unk_id, self.start_id, self.eot_id]:
             raise TokenizerError(
-                f"{vocabulary}: ids of {', '.join(self.specials)} are {ids}, expected first, second, last but one and "
-                "last; write the file with WordTokenizer.train"
+                f"{vocabulary}: ids of {', '.join(self.specials)} are {ids}, expected first, second, "
+                "last but one and last; write the file with WordTokenizer.train"
             )
+
+    @property
+    def words(self) -> list[str]:
+        """All entries of the vocabulary in the order of their ids."""
+        vocabulary = self._words.get_vocab()
+        return sorted(vocabulary, key=lambda word: vocabulary[word])
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Word ids of each text."""

@@ -26,7 +26,7 @@ def to_canvas_units(samples: Sequence[ReferringSample], device: torch.device | N
     for sample in samples:
         if len(sample.boxes) != 1:
             raise ValueError(
-                f"sample {sample.id!r} has {len(sample.boxes)} targets, but the box head predicts exactly one: "
+                f"sample {sample.id!r} has {len(sample.boxes)} targets, but the box head predicts one: "
                 "filter such records, or merge their boxes, before training"
             )
     corners = torch.from_numpy(np.stack([np.asarray(sample.boxes[0], np.float32) for sample in samples]))
@@ -84,7 +84,7 @@ class BoxHead(nn.Module):
         return self.layers(features.region_token).float()
 
     def tensors(self, features: Features) -> dict[str, Tensor]:
-        """Named outputs: ``box_logits (B, 4)`` and ``pred_boxes (B, 4)`` ``cxcywh`` relative to the canvas."""
+        """``box_logits (B, 4)`` and ``pred_boxes (B, 4)``, ``cxcywh`` relative to the canvas."""
         logits = self(features)
         return {"box_logits": logits, "pred_boxes": logits.sigmoid()}
 

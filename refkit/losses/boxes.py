@@ -1,4 +1,4 @@
-"""Box regression losses. Every function takes ``(B, 4)`` tensors and computes in float32 whatever it is given."""
+"""Box regression losses: ``(B, 4)`` tensors in, computed in float32 whatever they are."""
 
 from __future__ import annotations
 

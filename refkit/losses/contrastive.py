@@ -9,16 +9,18 @@ from torch import Tensor
 
 def contrast_logits(rows: Tensor, columns: Tensor, scale: Tensor | float) -> Tensor:
     """``scale * cos(rows_i, columns_j)``: ``(R, C)`` and ``(M, C)`` embeddings to ``(R, M)`` logits."""
-    return scale * (F.normalize(rows.float(), dim=-1) @ F.normalize(columns.float(), dim=-1).T)
+    with torch.autocast(rows.device.type, enabled=False):
+        return scale * (F.normalize(rows.float(), dim=-1) @ F.normalize(columns.float(), dim=-1).T)
 
 
 def image_text_contrast(logits_per_text: Tensor) -> Tensor:
-    """``(CE(logits, i) + CE(logits^T, i)) / 2`` of ``(B, B)`` logits: the i-th text belongs to the i-th picture.
+    """``(CE(logits, i) + CE(logits^T, i)) / 2`` of ``(B, B)`` logits, text ``i`` belonging to picture ``i``.
 
-    HiVG's CLC constraint and CLIP's own loss, within one process; an expression that occurs twice in the batch
-    counts as a negative of its double, as published. `symmetric_contrast` does better when that is known.
+    HiVG's CLC constraint and CLIP's own loss, within one process. As published, an expression that occurs
+    twice in the batch counts as a negative of its double; `symmetric_contrast` can be told better.
     """
-    return symmetric_contrast(logits_per_text, torch.eye(len(logits_per_text), device=logits_per_text.device) > 0)
+    pairs = torch.eye(len(logits_per_text), dtype=torch.bool, device=logits_per_text.device)
+    return symmetric_contrast(logits_per_text, pairs)
 
 
 def region_text_contrast(
@@ -38,9 +40,9 @@ def region_text_contrast(
 def symmetric_contrast(logits: Tensor, positives: Tensor) -> Tensor:
     """InfoNCE in both directions with several positives, ``(R, M)`` logits and ``(R, M)`` bool.
 
-    Each row contributes ``-mean_{p in P(i)} log softmax(logits_i)_p`` (Khosla et al., 2020, equation 2), each column
-    likewise; both means are averaged. Rows and columns without a positive only serve as negatives; without any
-    positive at all the loss is 0.
+    Each row contributes ``-mean_{p in P(i)} log softmax(logits_i)_p`` (Khosla et al., 2020, equation 2),
+    each column likewise; both means are averaged. Rows and columns without a positive only serve as
+    negatives; without any positive at all the loss is 0.
     """
     logits = logits.float()
     return (_one_way(logits, positives) + _one_way(logits.T, positives.T)) / 2

@@ -1,7 +1,8 @@
 """Contrastive pre-training of a small CLIP: pictures with their sentences, regions with their captions.
 
-What a published CLIP learned from millions of pairs, a small twin learns here from drawn scenes: which words go with
-which look. The region term follows RegionCLIP (Zhong et al., CVPR 2022): a region is pooled from patch tokens.
+What a published CLIP learned from millions of pairs, a small twin learns here from drawn scenes: which words
+go with which look. The region term follows RegionCLIP (Zhong et al., CVPR 2022): a region is pooled from
+patch tokens.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ _MAX_SCALE = 100.0
 class CLIPPretrain(ReferringModel):
     """Trains a `CLIPBackbone` with image-text and region-text contrast.
 
-    Each sample carries ``boxes (K, 4)`` and ``meta["captions"]``, one text per box. Equal texts in a batch are positives
-    of each other's pictures and regions.
+    Each sample carries ``boxes (K, 4)`` and ``meta["captions"]``, one text per box. Equal texts in a batch
+    are positives of each other's pictures and regions.
 
     Args:
         backbone: `CLIPBackbone`; its weights, saved from here, are what `load_tower` and ``weights=`` read.
@@ -53,31 +54,33 @@ class CLIPPretrain(ReferringModel):
         self.apply_freeze()
 
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
-        """``loss_image_text``, ``loss_region_text`` and, for watching, ``region_accuracy`` (share of regions whose
-        nearest caption is right).
+        """Both losses, ``loss_image_text`` and ``loss_region_text``, and a figure to watch.
+
+        ``region_accuracy`` is the share of regions whose nearest caption in the batch is right.
         """
         features = self.backbone(inputs)
         scale = self.backbone.scale.clamp(max=_MAX_SCALE)
         words = [sample.text for sample in data_samples]
         pairs = contrast_logits(features.image, features.query, scale)
+        same = _equal(words, words, pairs.device)
         regions = self._regions(features.visual, features.grid, data_samples)
         captions = [caption for sample in data_samples for caption in _captions(sample)]
         logits, positives = self._match(regions, captions, scale)
         return {
-            "loss_image_text": self.image_weight * symmetric_contrast(pairs, _equal(words, words, pairs.device)),
+            "loss_image_text": self.image_weight * symmetric_contrast(pairs, same),
             "loss_region_text": self.region_weight * symmetric_contrast(logits, positives),
             "region_accuracy": _accuracy(logits.detach(), positives),
         }
 
-    def predict(
-        self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]
-    ) -> list[Prediction]:
+    def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
         """Not what this model is for: it has no head.
 
         Raises:
             ValueError: always.
         """
-        raise ValueError("CLIPPretrain has no head to predict with; train HiVG with its weights as the backbone's")
+        raise ValueError(
+            "CLIPPretrain has no head to predict with; train HiVG with its weights as the backbone's"
+        )
 
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """``image_embed (B, D)``, ``text_embed (B, D)`` and ``logits_per_text (B, B)``."""
@@ -89,7 +92,7 @@ class CLIPPretrain(ReferringModel):
         }
 
     def _regions(self, visual: Tensor, grid: tuple[int, int], samples: Sequence[ReferringSample]) -> Tensor:
-        """Embeddings ``(R, D)`` of all boxes of the batch: patch tokens averaged by how much the box covers them."""
+        """Embeddings ``(R, D)`` of all boxes of the batch: patch tokens averaged by covered area."""
         most = max(len(sample.boxes) for sample in samples)
         boxes = torch.zeros(len(samples), most, 4)
         real = torch.zeros(len(samples), most, dtype=torch.bool)
@@ -113,7 +116,15 @@ class CLIPPretrain(ReferringModel):
 
 
 def patch_coverage(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
-    """Share of each patch in boxes ``(..., 4)`` ``xyxy``, in units of patches: ``(..., rows * columns)``, sum 1."""
+    """Weight of each patch in a box, by covered area and with sum 1.
+
+    Args:
+        boxes: ``(..., 4)`` ``xyxy`` in units of patches.
+        grid: ``(rows, columns)``.
+
+    Returns:
+        ``(..., rows * columns)``.
+    """
     rows, columns = (torch.arange(side, device=boxes.device) for side in grid)
     across = _overlap(boxes[..., 0:1], boxes[..., 2:3], columns)
     down = _overlap(boxes[..., 1:2], boxes[..., 3:4], rows)
@@ -129,8 +140,8 @@ def _captions(sample: ReferringSample) -> list[str]:
     captions = list(sample.meta.get("captions", ()))
     if len(captions) != len(sample.boxes):
         raise ValueError(
-            f"sample {sample.id!r} has {len(sample.boxes)} boxes and {len(captions)} captions in meta['captions']; "
-            "pre-training needs one caption per box"
+            f"sample {sample.id!r} has {len(sample.boxes)} boxes and {len(captions)} captions in "
+            "meta['captions']; pre-training needs one caption per box"
         )
     return captions
 

@@ -55,7 +55,7 @@ class HiVG(ReferringModel):
         """Losses of all heads."""
         features = self.features(inputs)
         losses: dict[str, Tensor] = {}
-        for head in self.heads.values():
+        for head in self._heads():
             losses.update(head.loss(features, data_samples))
         return losses
 
@@ -63,19 +63,26 @@ class HiVG(ReferringModel):
     def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
         """Predictions of all heads, merged per sample."""
         features = self.features(inputs)
-        answers = [head.predict(features, data_samples) for head in self.heads.values()]
+        answers = [head.predict(features, data_samples) for head in self._heads()]
         return [_merge(parts) for parts in zip(*answers, strict=True)]
 
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """``visual_tokens (B, 1 + N, D)``, ``text_tokens (B, T, D)``, ``encoder_out (B, L, D)`` and the heads' outputs."""
+        """What enters and leaves the encoder, and what the heads say.
+
+        ``visual_tokens (B, 1 + N, D)``, ``text_tokens (B, T, D)``, ``encoder_out (B, L, D)``, and by the box
+        head ``box_logits (B, 4)``, ``pred_boxes (B, 4)``.
+        """
         features = self.backbone(inputs)
         visual, text = self.encoder.project(features)
         sequence = self.encoder.fuse(visual, text, self.encoder.key_mask(features))
         fused = self.encoder.split(sequence, features)
         named = {"visual_tokens": visual, "text_tokens": text, "encoder_out": sequence}
-        for head in self.heads.values():
+        for head in self._heads():
             named.update(head.tensors(fused))
         return named
+
+    def _heads(self) -> list[Any]:
+        return list(self.heads.values())
 
 
 def _merge(parts: Sequence[Prediction]) -> Prediction:
