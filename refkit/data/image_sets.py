@@ -86,8 +86,8 @@ def images_of_lists(path: Path, keys: str) -> list[ImageSet]:
         AuditError: no key was given, or one that the file does not have.
     """
     lists = _read_lists(path)
-    # A plus before a dot belongs to the name "refcoco+.unc.train".
-    wanted = [key for key in re.split(r"\+(?!\.)|,", keys) if key]
+    # A plus before a dot or an underscore belongs to a name: "refcoco+.unc.train", "unc+_train".
+    wanted = [key for key in re.split(r"\+(?![._])|,", keys) if key]
     if not wanted:
         raise AuditError(
             f"{path} holds several lists; choose with {path}:<key>+<key> among {', '.join(lists)}"

@@ -1,4 +1,4 @@
-"""Pictures of two sets that look the same, whatever they are called: perceptual hashes and their distances."""
+"""Pictures of two sets that look the same, whatever they are called: distances of perceptual hashes."""
 
 from __future__ import annotations
 

@@ -111,7 +111,7 @@ def stats_of(header: Header, records: Iterable[Record]) -> Stats:
 
 
 def known_counts(name: str, found: Stats) -> list[CountCheck]:
-    """The published counts of a set (evaluation spec 1.1, 1.4, 1.5) beside those found; empty if none is known."""
+    """The published counts of a set (evaluation spec 1.1, 1.4, 1.5) beside those found, if any are known."""
     published = KNOWN_COUNTS.get(name)
     if published is None:
         return []
