@@ -1,1 +1,1 @@
-"""Load a model, predict, draw."""
+"""Load a model, ask it, draw its answers, measure its speed."""

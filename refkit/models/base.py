@@ -10,6 +10,7 @@ from typing import Any
 from mmengine.model import BaseModel
 from torch import Tensor, nn
 
+from refkit.registry import MODELS
 from refkit.structures import Prediction, ReferringSample
 
 _MODES = ("tensor", "loss", "predict")
@@ -26,6 +27,9 @@ class ReferringModel(BaseModel):
     """
 
     def __init__(self, data_preprocessor: Any = None, freeze: Sequence[str] = ()) -> None:
+        if isinstance(data_preprocessor, Mapping):
+            # MMEngine would look the name up in its own registry, which knows ours in a running Runner only.
+            data_preprocessor = MODELS.build(dict(data_preprocessor))
         super().__init__(data_preprocessor=data_preprocessor)
         self.freeze = tuple(freeze)
 

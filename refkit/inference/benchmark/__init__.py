@@ -1,6 +1,6 @@
 """How fast a config runs on this machine: loading, training, evaluation, and their share of the matmul peak.
 
 `counting` says how much arithmetic a run does, `timing` how long it takes and how much memory it needs,
-`machine` what the machine could do at best, `subject` builds what is measured from a config, `report` prints it.
+`machine` what the machine could do at best, `subject` builds what is measured, `report` prints it.
 ``tools/benchmark.py`` is the command.
 """

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry
 
 _PRODUCTS = {
     torch.ops.aten.mm.default: (0, 1),
@@ -50,30 +50,39 @@ class Work:
 def count_work(run: Callable[[], Any]) -> Work:
     """Runs ``run`` once and counts its multiply-adds.
 
-    The count is of what is executed: tokens that were trimmed or dropped cost nothing. Fused attention is
-    counted by ``torch.utils.flop_counter`` from its shapes (MMEngine's own complexity tool leaves it out).
+    The count is of what is executed: tokens that were trimmed or dropped cost nothing. The formulas are those
+    of ``torch.utils.flop_counter``, fused attention included (MMEngine's complexity tool leaves that out).
+    Its `FlopCounterMode` is not used: it follows modules with autograd hooks, which inference mode forbids.
     """
-    recorder = _ProductRecorder()
-    with recorder, FlopCounterMode(display=False) as counter:
+    with _ArithmeticCounter() as counter:
         run()
-    return Work(counter.get_total_flops() // 2, recorder.products)
+    return Work(counter.flop // 2, counter.products)
 
 
-class _ProductRecorder(TorchDispatchMode):
-    """Notes the sizes of every matrix product that is dispatched."""
+class _ArithmeticCounter(TorchDispatchMode):
+    """Sees every operation below autograd, takes composite ones apart, and adds up the arithmetic."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.flop = 0
         self.products: Counter[tuple[int, int, int]] = Counter()
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        kwargs = kwargs or {}
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is None:
+            with self:
+                parts = func.decompose(*args, **kwargs)
+            return func(*args, **kwargs) if parts is NotImplemented else parts
+        result = func(*args, **kwargs)
+        self.flop += formula(*args, **kwargs, out_val=result)
         if func in _PRODUCTS:
             left, right = (args[position].shape for position in _PRODUCTS[func])
             entries = left[0] if len(left) == 3 else 1
             self.products[(left[-2], left[-1], right[-1])] += entries
-        return func(*args, **(kwargs or {}))
+        return result
 
 
 def _volume(size: tuple[int, int, int]) -> int:

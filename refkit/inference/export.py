@@ -1,0 +1,32 @@
+"""Writes a model as one file that needs no other: weights, sizes, vocabulary and input transforms."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import asdict
+
+from torch import nn
+
+from refkit.backbones.clip import CLIPBackbone
+from refkit.backbones.tokenizer import WordTokenizer
+from refkit.inference.model_config import ModelConfig
+
+
+def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
+    """The config without references to files: what was read from them stands in the config itself.
+
+    A CLIP backbone is described by its numbers (its weights are in the weights file, so nothing is downloaded
+    when the model is built again), a word tokenizer by its words.
+
+    Args:
+        config: what ``model`` was built from.
+        model: the model.
+    """
+    content = copy.deepcopy(config.model)
+    backbone = getattr(model, "backbone", None)
+    if isinstance(backbone, CLIPBackbone):
+        content["backbone"].update(size=asdict(backbone.size), weights=None, image_size=None)
+    tokenizer = getattr(getattr(model, "data_preprocessor", None), "tokenizer", None)
+    if isinstance(tokenizer, WordTokenizer):
+        content["data_preprocessor"]["tokenizer"]["vocabulary"] = tokenizer.words
+    return ModelConfig(content, config.pipeline)

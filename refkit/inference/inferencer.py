@@ -1,0 +1,214 @@
+"""Load a model and ask it: one picture and a sentence, or a whole data set.
+
+Example::
+
+    inferencer = load_model("refshapes-tiny")
+    prediction = inferencer.ground("street.jpg", "the left dog")
+    prediction.boxes  # (1, 4) xyxy in pixels of street.jpg
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import torch
+from mmengine.model import BaseModel
+from PIL import ExifTags, Image, ImageOps
+from torch.utils.data import DataLoader, Dataset, Subset
+from tqdm import tqdm
+
+from refkit.data.collate import collate
+from refkit.data.images import load_image
+from refkit.data.transforms.compose import Compose
+from refkit.engine.checkpoint import read_checkpoint
+from refkit.engine.config import load_config
+from refkit.inference.export import self_contained
+from refkit.inference.model_config import ModelConfig
+from refkit.inference.precision import choose_precision, computing_in
+from refkit.inference.source import ModelSource, ModelSourceError, locate_model
+from refkit.registry import MODELS
+from refkit.structures import Frame, Prediction, ReferringSample
+from refkit.zoo.index import file_sha256
+from refkit.zoo.weights import load_weights, read_metadata, save_weights
+
+Picture = str | Path | Image.Image | np.ndarray
+
+
+class PromptError(ValueError):
+    """A question that no model can answer: an empty sentence, or pixels that are no picture."""
+
+
+def load_model(
+    model: str | Path, device: str | torch.device | None = None, precision: str = "auto"
+) -> Inferencer:
+    """A model ready to answer.
+
+    Args:
+        model: a name of the zoo, a weights file, a training checkpoint beside its config, or a work folder.
+        device: where it computes; a GPU if there is one, else the CPU.
+        precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``, see `choose_precision`.
+
+    Raises:
+        ModelSourceError: no such model; the nearest name is given.
+        ModelConfigError: the stored config is broken or names unknown classes.
+        WeightError: the weights do not fit the model.
+    """
+    source = locate_model(model)
+    config = _config_of(source)
+    built = cast(BaseModel, MODELS.build(config.model))
+    if source.config is None:
+        load_weights(built, source.weights)
+    else:
+        load_weights(built, read_checkpoint(source.weights)["state_dict"])
+    return Inferencer(built, config, source, device, precision)
+
+
+def _config_of(source: ModelSource) -> ModelConfig:
+    if source.config is not None:
+        return ModelConfig.from_config(load_config(source.config).to_dict(), str(source.config))
+    metadata = read_metadata(source.weights)
+    if not {"model", "pipeline"} <= metadata.keys():
+        raise ModelSourceError(
+            f"{source.weights}: this file holds bare weights without the model's config; save it with "
+            "Inferencer.save, or name the work folder it came from."
+        )
+    return ModelConfig.checked(metadata, str(source.weights))
+
+
+class Inferencer:
+    """A model in evaluation mode with the transforms of its inputs.
+
+    Args:
+        model: built and filled with weights.
+        config: what it was built from.
+        source: the files it came from.
+        device: where it computes; a GPU if there is one, else the CPU.
+        precision: see `load_model`.
+
+    Attributes:
+        name: what prediction files call the model.
+        checkpoint: ``sha256:…`` of the weights file.
+        device: where it computes.
+        precision: ``"float32"`` or ``"bfloat16"``.
+    """
+
+    def __init__(
+        self,
+        model: BaseModel,
+        config: ModelConfig,
+        source: ModelSource,
+        device: str | torch.device | None = None,
+        precision: str = "auto",
+    ) -> None:
+        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.precision = choose_precision(precision, self.device)
+        self.model = model.to(self.device).eval()
+        self.config = config
+        self.name = source.name
+        self.checkpoint = f"sha256:{file_sha256(source.weights)}"
+        self._transforms = Compose(config.pipeline)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the answers, for the header of a prediction file."""
+        return {"precision": self.precision, "pipeline": self.config.pipeline}
+
+    def ground(self, image: Picture, text: str) -> Prediction:
+        """Where the sentence points to in the picture.
+
+        Args:
+            image: a file, a PIL image, or ``(H, W, 3)`` uint8 RGB. Files are turned upright (EXIF).
+            text: the expression.
+
+        Returns:
+            The prediction, its boxes in pixels of the (upright) picture.
+
+        Raises:
+            ImageError: the file is missing or cannot be read.
+            PromptError: the sentence is empty or the pixels have another shape or type.
+        """
+        if not text.strip():
+            raise PromptError('the expression is empty; say what to look for, such as "the left dog".')
+        pixels = read_picture(image)
+        frame = Frame.identity(pixels.shape[1], pixels.shape[0])
+        sample = ReferringSample(id="ground", text=text, frame=frame, image=pixels)
+        return self.predict_batch([self._transforms(sample, np.random.default_rng(0))])[0]
+
+    def predict(
+        self,
+        dataset: Dataset[ReferringSample],
+        batch_size: int = 16,
+        workers: int = 0,
+        indices: Sequence[int] | None = None,
+        progress: bool = False,
+    ) -> Iterator[Prediction]:
+        """Predictions for the samples of a data set, in order.
+
+        Args:
+            dataset: its pipeline should be this model's (`ModelConfig.pipeline`).
+            batch_size: samples per forward pass.
+            workers: processes that load samples; 0 loads in this one.
+            indices: which samples; all by default.
+            progress: whether to show a progress bar on stderr.
+        """
+        chosen = dataset if indices is None else Subset(dataset, indices)
+        loader = DataLoader(
+            chosen,
+            batch_size,
+            num_workers=workers,
+            collate_fn=collate,
+            pin_memory=self.device.type == "cuda",
+        )
+        total = len(cast(Any, chosen))
+        with tqdm(total=total, desc="predict", unit="expression", disable=not progress) as bar:
+            for batch in loader:
+                predictions = self._predict_collated(batch)
+                bar.update(len(predictions))
+                yield from predictions
+
+    def save(self, path: str | Path, half: bool = False) -> Path:
+        """Writes the model as one self-contained file that `load_model` takes.
+
+        Args:
+            path: ends in ``.safetensors``.
+            half: store weights as float16: half the size, slightly other numbers.
+        """
+        config = self_contained(self.config, self.model)
+        return save_weights(self.model, path, {"model": config.model, "pipeline": config.pipeline}, half)
+
+    def predict_batch(self, samples: Sequence[ReferringSample]) -> list[Prediction]:
+        """Predictions for samples that went through this model's transforms."""
+        return self._predict_collated(collate(samples))
+
+    def _predict_collated(self, batch: dict[str, Any]) -> list[Prediction]:
+        with torch.inference_mode(), computing_in(self.precision, self.device):
+            return self.model.test_step(batch)
+
+
+def read_picture(image: Picture) -> np.ndarray:
+    """``(H, W, 3)`` uint8 RGB of a file, a PIL image or an array, upright.
+
+    Raises:
+        ImageError: the file is missing or cannot be read.
+        PromptError: an array of another shape or type.
+    """
+    if isinstance(image, str | Path):
+        pixels = load_image(image)
+        with Image.open(image) as opened:
+            return _upright(pixels, opened.getexif().get(ExifTags.Base.Orientation))
+    if isinstance(image, Image.Image):
+        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise PromptError(f"expected pixels (H, W, 3) of uint8 RGB, got {image.shape} of {image.dtype}.")
+    return image
+
+
+def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
+    if orientation in (None, 1):
+        return pixels
+    stored = Image.fromarray(pixels)
+    stored.getexif()[ExifTags.Base.Orientation] = orientation
+    return np.asarray(ImageOps.exif_transpose(stored))
