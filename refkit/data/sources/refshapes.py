@@ -1,0 +1,58 @@
+"""RefShapes, the embedded data set, as records: its scenes are drawn from a seed, nothing is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from refkit.data.records import Header
+from refkit.data.sources.spec import Option, Part, Skips, SourceError, SourceSpec
+
+
+def read(
+    paths: Sequence[Path],
+    skips: Skips,
+    *,
+    split: str = "val",
+    seed: int = 0,
+    start: int = 0,
+    scenes: int = 1000,
+    size: int = 96,
+    images: Path | None = None,
+) -> list[Part]:
+    """The one part of a drawn set; options as in `SPEC`.
+
+    Raises:
+        SourceError: a path was given, or a number is out of range.
+    """
+    if paths:
+        raise SourceError("refshapes is drawn, not read: give no path, but seed, start and scenes.")
+    if scenes < 1 or start < 0 or seed < 0 or size < 16:
+        raise SourceError("refshapes: expected scenes > 0, start >= 0, seed >= 0 and size >= 16.")
+    from refkit.data.refshapes import iter_records
+
+    header = Header(
+        "refshapes",
+        f"seed{seed}",
+        split,
+        task=["rec", "res"],
+        licence="Apache-2.0 (drawn by refkit)",
+        extra={"drawn": {"seed": seed, "start": start, "scenes": scenes, "size": size}},
+    )
+    return [Part(header, iter_records(seed, start, scenes, size, images))]
+
+
+SPEC = SourceSpec(
+    name="refshapes",
+    help="The embedded data set, drawn from a seed.",
+    paths="no path",
+    options=(
+        Option("split", str, "val", "Name of the split to write."),
+        Option("seed", int, 0, "Seed of the drawing."),
+        Option("start", int, 0, "Number of the first scene."),
+        Option("scenes", int, 1000, "Number of scenes."),
+        Option("size", int, 96, "Width and height of a picture in pixels."),
+        Option("images", Path, None, "Write the pictures into this folder too (default: records only)."),
+    ),
+    read=read,
+)
