@@ -1,9 +1,10 @@
-"""A result as a table for people."""
+"""A result as a table for people and as JSON for programs."""
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -12,6 +13,22 @@ from rich.table import Table
 from refkit.leaderboard.result import Metric, Result
 
 FEW = 30
+
+
+def to_json(result: Result, baselines: Mapping[str, Result] | None = None) -> str:
+    """The JSON text of a result; equal inputs give equal bytes.
+
+    Args:
+        result: what was scored.
+        baselines: trivial predictors on the same records, kept under ``baselines`` with their numbers only.
+    """
+    fields = result.to_json()
+    if baselines:
+        beside = {name: other.to_json() for name, other in baselines.items()}
+        fields["baselines"] = {
+            name: {"metrics": other["metrics"], "by": other["by"]} for name, other in beside.items()
+        }
+    return json.dumps(fields, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def render(result: Result, baselines: Mapping[str, Result] | None = None) -> RenderableType:
@@ -39,31 +56,33 @@ def _head(result: Result) -> str:
 
 
 def _metrics_table(result: Result, rows: Mapping[str, Result]) -> Table:
+    """One line per metric, one column per predictor."""
     table = Table(title="percent, 95 % interval by image bootstrap", title_justify="left")
     table.add_column("")
+    for label in rows:
+        table.add_column(escape(label), justify="right")
     for name in result.metrics:
-        table.add_column(result.protocol.labels.get(name, name), justify="right")
-    for label, row in rows.items():
-        table.add_row(escape(label), *(percent(metric) for metric in row.metrics.values()))
+        numbers = [percent(row.metrics[name]) for row in rows.values()]
+        table.add_row(_label(result, name), *numbers)
     return table
 
 
 def _breakdown_table(result: Result, by: str, rows: Mapping[str, Result]) -> Table:
-    """One line per group; every predictor with the first metric, the scored one with all of them."""
+    """One line per group with the first metric of every predictor; the JSON has them all."""
     first = next(iter(result.metrics))
-    others: Sequence[str] = [label for label, row in rows.items() if row is not result]
-    table = Table(title=f"by {escape(by)}", title_justify="left")
+    table = Table(title=f"{_label(result, first)} by {escape(by)}", title_justify="left")
     table.add_column("")
     table.add_column("n", justify="right")
-    for name in result.metrics:
-        table.add_column(result.protocol.labels.get(name, name), justify="right")
-    for label in others:
-        table.add_column(f"{escape(label)}\n{result.protocol.labels.get(first, first)}", justify="right")
+    for label in rows:
+        table.add_column(escape(label), justify="right")
     for group, cell in result.by[by].items():
-        numbers = [percent(metric) for metric in cell.metrics.values()]
-        numbers += [percent(rows[label].by[by][group].metrics[first]) for label in others]
+        numbers = [percent(row.by[by][group].metrics[first]) for row in rows.values()]
         table.add_row(escape(group), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
     return table
+
+
+def _label(result: Result, metric: str) -> str:
+    return result.protocol.labels.get(metric, metric)
 
 
 def percent(metric: Metric) -> str:

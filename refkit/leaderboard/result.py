@@ -171,10 +171,6 @@ class Result:
             "refkit": __version__,
         }
 
-    def dumps(self) -> str:
-        """The JSON text, indented, with a line feed at its end."""
-        return json.dumps(self.to_json(), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
 
 def _line(fields: dict[str, Any]) -> bytes:
     return (json.dumps(fields) + "\n").encode("ascii")

@@ -1,0 +1,60 @@
+"""``refkit score``: a prediction file against a records file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from refkit.data.files import atomic_write
+from refkit.leaderboard.baselines import score_baselines
+from refkit.leaderboard.report import render, to_json
+from refkit.leaderboard.scoring import DRAWS, score
+from refkit.metrics.protocol import get_protocol
+
+
+def command(
+    records: Annotated[Path, typer.Argument(help="Records file (.jsonl or .jsonl.gz).", show_default=False)],
+    predictions: Annotated[Path, typer.Argument(help="Prediction file for it.", show_default=False)],
+    protocol: Annotated[str, typer.Option(help="Id of the protocol.")] = "rec/1",
+    json: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the result as JSON; '-' prints it instead of the table."),
+    ] = None,
+    per_sample: Annotated[Path | None, typer.Option(help="Write one line per record.")] = None,
+    by: Annotated[
+        list[str] | None,
+        typer.Option(help="Break down by 'category' or a fact of the records ('kind'). Repeatable."),
+    ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Score trivial predictors on the same records beside.")
+    ] = False,
+    allow_partial: Annotated[
+        bool, typer.Option("--allow-partial", help="Leave missing answers out. Not a score of the set.")
+    ] = False,
+    draws: Annotated[
+        int, typer.Option(min=0, help="Draws of the image bootstrap; 10000 to publish.")
+    ] = DRAWS,
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap and of the baseline 'random object'.")] = 0,
+) -> None:
+    """Score a prediction file: metrics, intervals, breakdowns.
+
+    Missing answers count as wrong; unknown ids, double ids and predictions for other records are errors.
+    """
+    result = score(
+        records, predictions, protocol, allow_partial=allow_partial, by=by or (), draws=draws, seed=seed
+    )
+    beside = score_baselines(records, protocol, by=by or (), draws=draws, seed=seed) if baselines else {}
+    if per_sample is not None:
+        result.per_sample.write(per_sample, result)
+    text = to_json(result, beside)
+    if json == Path("-"):
+        typer.echo(text, nl=False)
+        return
+    if json is not None:
+        atomic_write(json, text)
+    console = Console()
+    console.print(render(result, beside))
+    console.print(get_protocol(protocol).text, style="dim", highlight=False, markup=False)
