@@ -13,7 +13,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,11 +22,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from refkit.data.files import cache_dir, data_root
+from refkit.data.files import data_root
 from refkit.version import __version__
 
 JAVA_TIMEOUT_S = 20
 GIB = 1024**3
+RECORD_SUFFIXES = (".jsonl", ".jsonl.gz")
 FEATURES = {
     "scoring": (("numpy", "typer", "rich"), ""),
     "training and inference": (("torch", "torchvision", "transformers", "mmengine"), ""),
@@ -95,10 +95,8 @@ def diagnose() -> dict[str, Any]:
 
 def is_healthy(report: dict[str, Any]) -> bool:
     """Whether everything that refkit always needs is there, no older than its minimum, and torch imports."""
-    required = [package for package in report["packages"] if not package["extra"]]
-    return (
-        bool(required) and all(package["fits"] for package in required) and not report["accelerator"]["error"]
-    )
+    required = [package["fits"] for package in report["packages"] if not package["extra"]]
+    return bool(required) and all(required) and not report["accelerator"]["error"]
 
 
 def packages() -> list[Package]:
@@ -138,24 +136,13 @@ def _installed(name: str) -> str | None:
 
 def accelerator() -> dict[str, Any]:
     """Which device torch would use, or why torch cannot be used."""
-    report: dict[str, Any] = {
-        "error": "",
-        "torch": None,
-        "device": "cpu",
-        "devices": [],
-        "bf16": None,
-        "threads": None,
-    }
+    report: dict[str, Any] = {"error": "", "torch": None, "device": "cpu", "devices": [], "bf16": None}
     try:
         import torch
         import torchvision
     except Exception as error:  # a broken pair of wheels raises RuntimeError, not ImportError
         return report | {"error": f"{type(error).__name__}: {error}", "device": None}
-    report |= {
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "threads": torch.get_num_threads(),
-    }
+    report |= {"torch": torch.__version__, "torchvision": torchvision.__version__}
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_properties(index) for index in range(torch.cuda.device_count())]
         devices = [{"name": one.name, "memory_gib": round(one.total_memory / GIB, 1)} for one in names]
@@ -231,8 +218,9 @@ def caches() -> list[dict[str, Any]]:
 def _cache_folders() -> dict[str, Path]:
     home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     hugging_face = Path(os.environ.get("HF_HOME") or home / "huggingface")
+    refkit = os.environ.get("REFKIT_CACHE")
     return {
-        "refkit": cache_dir(),
+        "refkit": Path(refkit).expanduser() if refkit else home / "refkit",
         "Hugging Face hub": Path(os.environ.get("HF_HUB_CACHE") or hugging_face / "hub"),
         "torch": Path(os.environ.get("TORCH_HOME") or home / "torch"),
     }
@@ -257,24 +245,20 @@ def data_folder() -> dict[str, Any]:
     """The data root, whether it is there, the records in it, and the space left on its disk."""
     root = data_root()
     there = root.is_dir()
-    records = (
-        sorted(path.name for pattern in ("*.jsonl", "*.jsonl.gz") for path in root.glob(pattern))
-        if there
-        else []
-    )
+    names = [path.name for path in root.iterdir()] if there else []
     disk = next(parent for parent in (root.absolute(), *root.absolute().parents) if parent.exists())
     return {
         "path": str(root),
         "from": "REFKIT_DATA" if os.environ.get("REFKIT_DATA") else "default",
         "exists": there,
-        "records": records,
+        "records": sorted(name for name in names if name.endswith(RECORD_SUFFIXES)),
         "free_gib": round(shutil.disk_usage(disk).free / GIB, 1),
     }
 
 
 def features(found: Iterable[Package], has_java: bool) -> list[Feature]:
     """What works here, and the remedy for what does not."""
-    known = {canonicalize_name(package.name): package for package in found}
+    known = {str(canonicalize_name(package.name)): package for package in found}
     return [
         _feature(name, [need for need in needs if not _has(need, known, has_java)], extra)
         for name, (needs, extra) in FEATURES.items()
@@ -291,8 +275,7 @@ def _has(need: str, known: dict[str, Package], has_java: bool) -> bool:
 def _feature(name: str, missing: list[str], extra: str) -> Feature:
     remedies = []
     if any(need != "java" for need in missing):
-        wanted = f"refkit[{extra}]" if extra else "refkit"
-        remedies.append(f"{Path(sys.executable).name} -m pip install '{wanted}'")
+        remedies.append(f"pip install -e '.[{extra}]'" if extra else "pip install -e .")
     if "java" in missing:
         remedies.append("install a Java runtime (11 or later) and put `java` on the PATH")
     return Feature(name, missing, "; ".join(remedies))

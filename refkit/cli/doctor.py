@@ -30,10 +30,8 @@ def command(
 
 
 def _show(report: dict[str, Any], console: Console) -> None:
-    console.print(
-        f"refkit {report['refkit']} · Python {report['python']} · {report['platform']}", highlight=False
-    )
-    for line in _machine_lines(report):
+    versions = f"refkit {report['refkit']} · Python {report['python']} · {report['platform']}"
+    for line in (versions, *_machine_lines(report)):
         console.print(line, highlight=False)
     console.print(_package_table(report["packages"]))
     console.print(_feature_table(report["features"]))
@@ -47,9 +45,8 @@ def _machine_lines(report: dict[str, Any]) -> list[str]:
     lines.append(f"Memory        {memory['available']} of {memory['total']} GiB available")
     lines.append(f"Java          {escape(report['java'] or 'none found (needed by METEOR only)')}")
     there = f"{len(data['records'])} records files" if data["exists"] else "not there"
-    lines.append(
-        f"Data          {escape(data['path'])} ({data['from']}): {there}, {data['free_gib']} GiB free"
-    )
+    where = f"{escape(data['path'])} ({data['from']})"
+    lines.append(f"Data          {where}: {there}, {data['free_gib']} GiB free")
     for cache in report["caches"]:
         size = "not there" if cache["gib"] is None else f"{cache['gib']} GiB"
         lines.append(f"Cache         {cache['name']}: {escape(cache['path'])}, {size}")
@@ -62,9 +59,8 @@ def _accelerator_line(accelerator: dict[str, Any]) -> str:
     if accelerator["error"]:
         return f"Accelerator   [red]torch cannot be used: {escape(accelerator['error'])}[/red]"
     names = ", ".join(f"{device['name']} ({device['memory_gib']} GiB)" for device in accelerator["devices"])
-    device = escape(names) or (
-        "none, the CPU is used" if accelerator["device"] == "cpu" else accelerator["device"]
-    )
+    alone = "none, the CPU is used" if accelerator["device"] == "cpu" else accelerator["device"]
+    device = escape(names) or alone
     return f"Accelerator   {device}; torch {accelerator['torch']}, bfloat16 {_yes(accelerator['bf16'])}"
 
 
@@ -80,13 +76,8 @@ def _package_table(packages: list[dict[str, Any]]) -> Table:
         mark = "[green]ok[/green]" if package["fits"] else "[red]too old or too new[/red]"
         if package["installed"] is None:
             mark = "absent" if package["extra"] else "[red]missing[/red]"
-        row = (
-            package["name"],
-            package["installed"] or "-",
-            package["minimum"] or "any",
-            package["extra"] or "refkit",
-        )
-        table.add_row(*row, mark)
+        versions = (package["installed"] or "-", package["minimum"] or "any")
+        table.add_row(package["name"], *versions, package["extra"] or "refkit", mark)
     return table
 
 

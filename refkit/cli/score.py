@@ -43,10 +43,11 @@ def command(
 
     Missing answers count as wrong; unknown ids, double ids and predictions for other records are errors.
     """
+    groups = by or ()
     result = score(
-        records, predictions, protocol, allow_partial=allow_partial, by=by or (), draws=draws, seed=seed
+        records, predictions, protocol, allow_partial=allow_partial, by=groups, draws=draws, seed=seed
     )
-    beside = score_baselines(records, protocol, by=by or (), draws=draws, seed=seed) if baselines else {}
+    beside = score_baselines(records, protocol, by=groups, draws=draws, seed=seed) if baselines else {}
     if per_sample is not None:
         result.per_sample.write(per_sample, result)
     text = to_json(result, beside)
