@@ -13,7 +13,11 @@ from mmengine.registry import MODEL_WRAPPERS as _MODEL_WRAPPERS
 from mmengine.registry import MODELS as _MODELS
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS as _OPTIM_WRAPPER_CONSTRUCTORS
 from mmengine.registry import OPTIM_WRAPPERS as _OPTIM_WRAPPERS
+from mmengine.registry import OPTIMIZERS as _OPTIMIZERS
+from mmengine.registry import PARAM_SCHEDULERS as _PARAM_SCHEDULERS
 from mmengine.registry import TRANSFORMS as _TRANSFORMS
+from mmengine.registry import VISBACKENDS as _VISBACKENDS
+from mmengine.registry import VISUALIZERS as _VISUALIZERS
 from mmengine.registry import Registry
 
 _ENGINE = ["refkit.engine"]
@@ -34,4 +38,11 @@ MODEL_WRAPPERS = Registry("model_wrapper", parent=_MODEL_WRAPPERS, scope="refkit
 OPTIM_WRAPPERS = Registry("optim_wrapper", parent=_OPTIM_WRAPPERS, scope="refkit", locations=_ENGINE)
 OPTIM_WRAPPER_CONSTRUCTORS = Registry(
     "optim wrapper constructor", parent=_OPTIM_WRAPPER_CONSTRUCTORS, scope="refkit", locations=_ENGINE
+)
+# Nothing of our own yet; without children of this scope MMEngine warns at every start.
+VISUALIZERS = Registry("visualizer", parent=_VISUALIZERS, scope="refkit", locations=_ENGINE)
+VISBACKENDS = Registry("vis_backend", parent=_VISBACKENDS, scope="refkit", locations=_ENGINE)
+OPTIMIZERS = Registry("optimizer", parent=_OPTIMIZERS, scope="refkit", locations=_ENGINE)
+PARAM_SCHEDULERS = Registry(
+    "parameter scheduler", parent=_PARAM_SCHEDULERS, scope="refkit", locations=_ENGINE
 )

@@ -1,1 +1,32 @@
-"""What MMEngine does not bring: safe resume, autocast on CPU, exact sharding, staged training."""
+"""What MMEngine does not bring: safe resume, autocast on CPU, exact sharding, strict configs.
+
+Importing this package registers loops, hooks, metrics and wrappers.
+"""
+
+from refkit.engine.autocast import AutocastOptimWrapper
+from refkit.engine.checkpoint import CheckpointError
+from refkit.engine.config import ConfigError, load_config
+from refkit.engine.distributed import DistributedModel
+from refkit.engine.launch import test, train
+from refkit.engine.loops import EvalLoop, ExactTrainLoop, FinalEvalLoop
+from refkit.engine.metrics import ProtocolMetric, RECMetric
+from refkit.engine.param_groups import ParamGroupConstructor
+from refkit.engine.runner import RefkitRunner, build_runner
+
+__all__ = [
+    "AutocastOptimWrapper",
+    "CheckpointError",
+    "ConfigError",
+    "DistributedModel",
+    "EvalLoop",
+    "ExactTrainLoop",
+    "FinalEvalLoop",
+    "ParamGroupConstructor",
+    "ProtocolMetric",
+    "RECMetric",
+    "RefkitRunner",
+    "build_runner",
+    "load_config",
+    "test",
+    "train",
+]

@@ -1,0 +1,33 @@
+"""``refkit train``: train a model from a config."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def command(
+    config: Annotated[str, typer.Argument(help="Config file, or its name relative to configs/.")],
+    work_dir: Annotated[
+        Path | None, typer.Option(help="Logs, checkpoints and results; default work_dirs/<config>.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the work directory.")] = False,
+    cfg_options: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override a setting; repeat for several.")
+    ] = None,
+    launcher: Annotated[str, typer.Option(help="auto, none, pytorch, slurm or mpi.")] = "auto",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Folder that relative data paths start from.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Refuse operations that vary between runs.")
+    ] = False,
+) -> None:
+    """Train a model from a config; ``torchrun … -m refkit train`` uses several processes."""
+    from refkit.engine.launch import prepare_config, train
+
+    prepared = prepare_config(config, cfg_options or (), data_root, seed, deterministic)
+    train(prepared, work_dir, resume, launcher)
