@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -36,15 +35,15 @@ def find_image(root: str | Path, file: str, record: str = "") -> Path:
     Raises:
         ImageError: found nowhere; the message lists where it was looked for.
     """
-    try:
-        return _find(str(root), file)
-    except LookupError:
+    found = next((path for path in _candidates(Path(root), file) if path.is_file()), None)
+    if found is None:
         tried = [str(path) for path in _candidates(Path(root), file)]
         more = f" and {len(tried) - 4} more layouts" if len(tried) > 4 else ""
         raise ImageError(
             f"{_prefix(record)}picture {file!r} is not below {root}: tried {', '.join(tried[:4])}{more}. "
             "Set image_root (or REFKIT_DATA) to the folder that holds the pictures"
-        ) from None
+        )
+    return found
 
 
 def load_image(path: str | Path, record: str = "", size: tuple[int, int] | None = None) -> np.ndarray:
@@ -79,16 +78,6 @@ def load_image(path: str | Path, record: str = "", size: tuple[int, int] | None 
         raise ImageError(f"{_prefix(record)}{path} is not a picture that Pillow can read") from error
     except (OSError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
         raise ImageError(f"{_prefix(record)}{path} cannot be read ({error}); fetch it again") from error
-
-
-# Kept small: neighbouring records share pictures, and a miss costs one stat call.
-@lru_cache(maxsize=4096)
-def _find(root: str, file: str) -> Path:
-    for path in _candidates(Path(root), file):
-        if path.is_file():
-            return path
-    # Raised, not returned: a failure must not be cached, the user may put the pictures there and go on.
-    raise LookupError(file)
 
 
 def _candidates(root: Path, file: str) -> Iterator[Path]:

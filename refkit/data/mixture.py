@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 from mmengine.logging import print_log
 
 from refkit.data.files import data_root as resolve_data_root
+from refkit.data.image_sets import load_side
 from refkit.data.pipeline import SampleDataset
-from refkit.data.record_file import RecordFile
+from refkit.data.record_file import RecordFile, image_key
+from refkit.data.schema import Header, ImageRef, Record
 from refkit.registry import DATASETS
 from refkit.structures import ReferringSample
 
@@ -31,8 +34,9 @@ class MixtureDataset(SampleDataset):
             third time. Fractions walk through the member, so that after some epochs every sample came equally
             often.
         exclude_evaluated: remove evaluation pictures from training.
-        evaluates_on: the records files that models trained on this will be evaluated on (all members'
-            evaluation splits); ``[]`` if there are none. Relative paths start at the data root.
+        evaluates_on: what models trained on this will be evaluated on (all members' evaluation splits):
+            records files, or lists of image numbers as ``lists.json.gz:refcoco.unc.val+refcocog.umd.val``;
+            ``[]`` if there are none. Relative paths start at the data root.
         data_root: by default the environment variable ``REFKIT_DATA``, else ``data``.
         seed: of the choice that fractional weights make.
 
@@ -156,5 +160,17 @@ def _evaluated_keys(evaluates_on: Sequence[str | Path] | None, root: Path) -> np
             "those splits in evaluates_on ([] if there are none), or set exclude_evaluated=False to train on "
             "them as published work did"
         )
-    keys = [np.unique(RecordFile(root / path).image_keys) for path in evaluates_on]
+    keys = [_keys_of(str(root / item)) for item in evaluates_on]
     return np.unique(np.concatenate(keys)) if keys else np.zeros(0, np.int64)
+
+
+def _keys_of(item: str) -> np.ndarray:
+    """Keys of the pictures of a records file, or of chosen lists of image numbers."""
+    if not re.search(r"\.json(\.gz)?:", item):
+        return np.unique(RecordFile(item).image_keys)
+    keys = []
+    for side in load_side(item):
+        header = Header(side.name.split(".")[0], "", "")
+        for _, number in side.pictures:
+            keys.append(image_key(header, Record("", ImageRef("", 1, 1, number))))
+    return np.array(keys, np.int64)

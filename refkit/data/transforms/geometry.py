@@ -100,12 +100,12 @@ class RandomResize:
         self.side = require_choice("side", side, ("long", "short"))
 
     def __call__(self, sample: ReferringSample, rng: np.random.Generator) -> ReferringSample:
-        """The sample at a drawn size; unchanged if a target would lose its area there."""
+        """The sample at a drawn size, or at the largest if a target would lose its area at the drawn one."""
         length = self.choices[int(rng.integers(len(self.choices)))]
         try:
             return resize_side(sample, length, self.side)
         except primitives.DegenerateBoxError:
-            return sample
+            return resize_side(sample, max(self.choices), self.side)
 
 
 @TRANSFORMS.register_module()
