@@ -58,10 +58,10 @@ class CLIPBackbone(nn.Module):
             text_levels, self.size.text.layers, "text_levels"
         )
         self.pooled = pooled
+        state = None if weights is None else clip_weights(size if isinstance(size, str) else "", weights)
         self.clip = CLIPModel(self.size.to_config())
         self.depth = self.size.vision.layers if pooled else max(self.visual_levels)
-        if weights is not None:
-            state = clip_weights(size if isinstance(size, str) else "", weights)
+        if state is not None:
             load_strictly(self.clip, fit_positions(state, self.size.grid), str(weights))
         self._freeze_unused()
 

@@ -96,7 +96,7 @@ class GroundingEncoder(nn.Module):
         room = len(self.position) - self.sizes.context_length
         if visual.shape[1] + 1 != room or length > len(self.position):
             raise ValueError(
-                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but this encoder has positions for "
+                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but there are positions for "
                 f"exactly {room - 1} and at most {self.sizes.context_length}: keep to its input size"
             )
         region = self.region_token.to(visual.dtype).expand(len(visual), 1, -1)

@@ -53,7 +53,7 @@ def load_tower(model: nn.Module, path: str | Path) -> None:
     Raises:
         WeightError: as `load_weights`.
     """
-    backbone = getattr(model, "backbone", model)
+    backbone: Any = getattr(model, "backbone", model)
     if not hasattr(backbone, "clip"):
         raise WeightError(f"{type(model).__name__} has no CLIP towers to load into")
     load_strictly(backbone.clip, fit_positions(clip_weights("", path), backbone.size.grid), str(path))

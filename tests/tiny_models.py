@@ -1,0 +1,105 @@
+"""Tiny configurations of the registered families, and batches that fit them: one place for all tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from refkit.backbones import CLIPBackbone, GroundingEncoder, WordTokenizer
+from refkit.heads import BoxHead
+from refkit.models import CLIPPretrain, HiVG
+from refkit.registry import MODELS
+from refkit.structures import Frame, ReferringSample
+
+SIZE = {
+    "embed": 32,
+    "image_size": 32,
+    "patch_size": 8,
+    "vision": {"width": 48, "layers": 3, "heads": 4},
+    "text": {"width": 32, "layers": 2, "heads": 2},
+    "vocab_size": 40,
+    "context_length": 12,
+}
+WORDS = [
+    "red",
+    "green",
+    "blue",
+    "yellow",
+    "circle",
+    "square",
+    "star",
+    "left",
+    "right",
+    "of",
+    "the",
+    "a",
+    "above",
+    "below",
+    "big",
+    "small",
+    "dog",
+    "cat",
+]
+
+
+def hivg_config(**changes):
+    return {
+        "type": HiVG,
+        "backbone": {"type": CLIPBackbone, "size": SIZE, "visual_levels": (1, 2, 3)},
+        "encoder": {"type": GroundingEncoder, "width": 32, "layers": 2, "heads": 4},
+        "heads": {"box": {"type": BoxHead}},
+        **changes,
+    }
+
+
+def pretrain_config(tokenizer, **changes):
+    return {
+        "type": CLIPPretrain,
+        "backbone": {"type": CLIPBackbone, "size": SIZE},
+        "tokenizer": tokenizer,
+        **changes,
+    }
+
+
+def word_tokenizer(folder: Path) -> WordTokenizer:
+    """All of `WORDS`, padded with nonsense to the vocabulary size of `SIZE`."""
+    fillers = [f"w{index}" for index in range(SIZE["vocab_size"] - 4 - len(WORDS))]
+    return WordTokenizer.train([*WORDS, *fillers], folder / "words.json", SIZE["context_length"])
+
+
+def build(config, seed=0):
+    torch.manual_seed(seed)
+    return MODELS.build(config)
+
+
+def samples(count: int, boxes: int = 1) -> list[ReferringSample]:
+    frame = Frame((64, 48), (32, 32), (0.5, 0.5), (0.0, 4.0))
+    rng = np.random.default_rng(0)
+    result = []
+    for index in range(count):
+        corner = rng.uniform(2, 12, (boxes, 2))
+        corners = np.concatenate((corner, corner + rng.uniform(4, 16, (boxes, 2))), axis=1)
+        captions = [f"{WORDS[rng.integers(4)]} {WORDS[4 + rng.integers(3)]}" for _ in range(boxes)]
+        text = " ".join(WORDS[i] for i in rng.integers(0, len(WORDS), 2 + index))
+        result.append(
+            ReferringSample(
+                f"s{index}", text, frame, boxes=corners.astype(np.float32), meta={"captions": captions}
+            )
+        )
+    return result
+
+
+def inputs(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Images with padding at the bottom of every second one, and texts of growing length."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.randn(count, 3, 32, 32, generator=generator)
+    padding = torch.zeros(count, 32, 32, dtype=torch.bool)
+    padding[::2, 24:] = True
+    images[::2, :, 24:] = 0
+    token_ids = torch.zeros(count, 4 + count, dtype=torch.int64)
+    for row in range(count):
+        words = torch.randint(2, 38, (2 + row,), generator=generator)
+        token_ids[row, : 4 + row] = torch.tensor([38, *words.tolist(), 39])
+    return {"images": images, "padding": padding, "token_ids": token_ids}
