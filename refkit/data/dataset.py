@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from tqdm import tqdm
 
 from refkit.data import rle
+from refkit.data.arguments import require_choice
 from refkit.data.collate import collate
 from refkit.data.files import data_root as resolve_data_root
 from refkit.data.images import find_image, load_image
@@ -18,7 +19,6 @@ from refkit.data.pipeline import SampleDataset
 from refkit.data.record_file import RecordFile, image_key
 from refkit.data.schema import Header, Record
 from refkit.data.transforms.compose import Transform
-from refkit.data.transforms.geometry import require_choice
 from refkit.data.transforms.primitives import DegenerateBoxError, check_boxes
 from refkit.registry import DATASETS
 from refkit.structures import Frame, ReferringSample
@@ -86,6 +86,7 @@ class ReferringDataset(SampleDataset):
         self.image_root = root / (self.records.header.image_root if image_root is None else image_root)
         self.with_masks = with_masks
         self.skipped: dict[str, int] = {}
+        self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
         chosen = _chosen(len(self.records), indices, max_records)
         only_masks = (
             require_choice("require_masks", require_masks, ("error", "skip")) == "skip" and with_masks
@@ -143,9 +144,15 @@ class ReferringDataset(SampleDataset):
             ValueError: a box has no area, or something that is needed is not annotated; the record is named.
         """
         record = self.record(index)
-        path = find_image(self.image_root, record.image.file, record.id)
-        image = load_image(path, record.id, (record.image.width, record.image.height))
-        return sample_from_record(record, image, self.with_masks)
+        return sample_from_record(record, self._image(record), self.with_masks)
+
+    def _image(self, record: Record) -> np.ndarray:
+        """The picture of a record, read-only; the last is kept, as its expressions stand together."""
+        wanted = (record.image.file, record.image.width, record.image.height)
+        if self._last is None or self._last[0] != wanted:
+            path = find_image(self.image_root, record.image.file, record.id)
+            self._last = wanted, load_image(path, record.id, wanted[1:])
+        return self._last[1]
 
     def _select(self, chosen: np.ndarray, only_masks: bool, only_targets: bool) -> np.ndarray:
         if not (only_masks or only_targets):

@@ -71,7 +71,8 @@ def load_image(path: str | Path, record: str = "", size: tuple[int, int] | None 
                     f"{_prefix(record)}{path} is {picture.width} x {picture.height} pixels, the record says "
                     f"{size[0]} x {size[1]}: boxes would be misplaced. Use the original picture"
                 )
-            return np.asarray(picture.convert("RGB"))
+            # Converting RGB to RGB would copy the whole picture.
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except FileNotFoundError as error:
         raise ImageError(f"{_prefix(record)}{path} does not exist") from error
     except UnidentifiedImageError as error:

@@ -17,6 +17,8 @@ from refkit.structures import ReferringSample
 class SampleDataset(Dataset[ReferringSample], ABC):
     """A map-style data set of `ReferringSample`; subclasses say how a sample is made, before any transform.
 
+    Data sets that are evaluated on also have ``record(index) -> Record``, which metrics read.
+
     The epoch lives in shared memory, so that persistent workers see `set_epoch`. Call it between two passes
     over the loader (refkit's samplers do).
 

@@ -8,6 +8,7 @@ import numpy as np
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from refkit.data.arguments import require_choice
 from refkit.registry import DATA_SAMPLERS
 
 
@@ -31,13 +32,11 @@ class EpochSampler(Sampler[int]):
     def __init__(
         self, dataset: Sized, seed: int | None = 0, shuffle: bool = True, uneven: str = "drop"
     ) -> None:
-        if uneven not in ("drop", "pad"):
-            raise ValueError(f"uneven={uneven!r} is neither 'drop' nor 'pad'")
         self.rank, self.ranks = get_dist_info()
         self.dataset = dataset
         self.seed = int(sync_random_seed() if seed is None else seed)
         self.shuffle = shuffle
-        self.uneven = uneven
+        self.uneven = require_choice("uneven", uneven, ("drop", "pad"))
         self.epoch = 0
         self._skipped = 0
         if len(self) == 0:

@@ -194,6 +194,14 @@ def test_pictures_are_checked_against_the_record(tmp_path):
         build(tmp_path)[1]
 
 
+def test_a_picture_shared_by_expressions_cannot_be_changed_under_them(folder):
+    dataset = build(folder)
+    assert dataset[0].image is dataset[1].image
+    with pytest.raises(ValueError, match="read-only"):
+        dataset[0].image[0, 0] = 0
+    assert not np.array_equal(dataset[1].image, dataset[2].image)
+
+
 def test_a_negative_seed_is_refused(folder):
     with pytest.raises(ValueError, match="seed=-1"):
         build(folder, seed=-1)

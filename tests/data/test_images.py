@@ -1,5 +1,7 @@
 """Pictures are found under several layouts; whatever cannot be used is refused by name."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -103,6 +105,19 @@ def test_sixteen_bits_are_refused_instead_of_clipped(tmp_path):
 def test_another_size_than_the_record_says_is_refused(tmp_path):
     with pytest.raises(ImageError, match="is 64 x 48 pixels, the record says 48 x 64"):
         load_image(picture(tmp_path / "a.jpg"), size=(48, 64))
+
+
+@pytest.mark.shared
+def test_real_pictures_have_the_annotated_size(shared):
+    folder = shared / "data" / "refcoco_images"
+    sizes = {}
+    with (folder / "records.jsonl").open(encoding="utf-8") as file:
+        for entry in map(json.loads, file):
+            sizes[entry["image"].removeprefix("images/")] = (entry["width"], entry["height"])
+    assert len(sizes) == 128
+    for name, size in sizes.items():
+        loaded = load_image(find_image(folder, name), size=size)
+        assert loaded.shape == (size[1], size[0], 3)
 
 
 def test_an_absent_file_is_refused(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from refkit.data.collate import collate
 from refkit.data.preprocessor import ReferringPreprocessor
 from refkit.data.transforms import Compose, Letterbox, TruncateBoxes
+from refkit.data.transforms.primitives import degenerate
 from refkit.structures import Frame, ReferringSample
 
 CASES = range(6)
@@ -52,6 +53,47 @@ def test_evaluation_chain(golden, number):
     assert np.array_equal(batch["inputs"]["padding"][0].numpy(), outputs[f"{number}.pad_mask"] == 1)
     assert np.abs(centre - outputs[f"{number}.box"]).max() < 1e-6
     assert np.array_equal(sample.masks, outputs[f"{number}.target_mask"] == 1)
+
+
+TRAINING = [
+    dict(type="TruncateBoxes"),
+    dict(
+        type="UnlessPlaceWords",
+        published=True,
+        transforms=[
+            dict(
+                type="RandomApply",
+                p=0.5,
+                transforms=[
+                    dict(type="RandomResize", choices=[400, 500, 600], side="short"),
+                    dict(type="RandomCrop", min_size=384, max_size=600, published=True),
+                ],
+            )
+        ],
+    ),
+    dict(type="RandomResize", choices=[224, 192, 160, 128, 96, 64, 32]),
+    dict(type="ColorJitter"),
+    dict(type="Pad", size=224, mode="random"),
+]
+
+
+@pytest.mark.parametrize(("text", "crops"), [("dog with laptop", False), ("black dog", True)])
+def test_training_chain(text, crops):
+    """The published recipe out of refkit's pieces: half of the samples without a word of place are cropped."""
+    pixels = np.full((240, 320, 3), 200, np.uint8)
+    sample = ReferringSample(
+        "case", text, Frame.identity(320, 240), pixels, np.array([[120.5, 80.5, 200, 160]], np.float32)
+    )
+    chain = Compose(TRAINING)
+    after = [chain(sample, np.random.default_rng((0, seed))) for seed in range(60)]
+    sizes = {int((~result.padding).any(axis=0).sum()) for result in after}
+    aspects = [(~result.padding).any(axis=1).sum() / (~result.padding).any(axis=0).sum() for result in after]
+    cropped = sum(abs(aspect - 0.75) > 0.03 for aspect in aspects)
+    assert all(result.image.shape == (224, 224, 3) for result in after)
+    assert not any(degenerate(result.boxes).any() for result in after)
+    assert sizes >= {224, 192, 160, 128, 96, 64, 32}
+    assert (15 < cropped < 40) if crops else cropped == 0
+    assert all(np.ptp(result.image[~result.padding]) <= 1 for result in after)
 
 
 @pytest.mark.parametrize("number", CASES)

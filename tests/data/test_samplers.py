@@ -96,7 +96,7 @@ def test_no_seed_asks_for_a_common_one():
 
 
 def test_a_wrong_rule_is_refused():
-    with pytest.raises(ValueError, match="'drop' nor 'pad'"):
+    with pytest.raises(ValueError, match="uneven='repeat' is not among 'drop', 'pad'"):
         EpochSampler(range(4), uneven="repeat")
 
 

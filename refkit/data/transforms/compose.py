@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from refkit.data.transforms.geometry import require_probability
+from refkit.data.arguments import require_probability
 from refkit.registry import TRANSFORMS
 from refkit.structures import ReferringSample
 

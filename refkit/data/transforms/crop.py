@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from refkit.data.arguments import require_length, require_probability
 from refkit.data.transforms import primitives
-from refkit.data.transforms.geometry import require_length, require_probability
 from refkit.registry import TRANSFORMS
 from refkit.structures import ReferringSample
 

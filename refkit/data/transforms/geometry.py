@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from refkit.data.arguments import require_choice, require_length, require_probability
 from refkit.data.text_flip import can_flip, flip_text
 from refkit.data.transforms import primitives
 from refkit.registry import TRANSFORMS
@@ -43,27 +44,6 @@ def pad_to(sample: ReferringSample, size: int, mode: str, rng: np.random.Generat
         # The 0.1 sends an odd pixel to the bottom and right whatever the rounding of halves.
         top, left = round((size - height) / 2 - 0.1), round((size - width) / 2 - 0.1)
     return primitives.paste(sample, left, top, (size, size))
-
-
-def require_choice(name: str, value: str, allowed: Sequence[str]) -> str:
-    """The value, if it is among the allowed ones."""
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r} is not among {', '.join(map(repr, allowed))}")
-    return value
-
-
-def require_length(name: str, value: int) -> int:
-    """The value, if it is a positive whole number of pixels."""
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name}={value!r}: expected a positive whole number of pixels")
-    return int(value)
-
-
-def require_probability(name: str, value: float) -> float:
-    """The value, if it lies in [0, 1]."""
-    if not 0.0 <= value <= 1.0:
-        raise ValueError(f"{name}={value!r}: expected a probability between 0 and 1")
-    return float(value)
 
 
 @TRANSFORMS.register_module()

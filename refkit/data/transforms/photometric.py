@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image, ImageEnhance
 
-from refkit.data.transforms.geometry import require_probability
+from refkit.data.arguments import require_probability
 from refkit.data.transforms.primitives import canvas_image
 from refkit.registry import TRANSFORMS
 from refkit.structures import ReferringSample
