@@ -20,7 +20,7 @@ class AutocastOptimWrapper(OptimWrapper):
 
     MMEngine's own `AmpOptimWrapper` refuses CPUs and scales the loss even for bfloat16, which has float32's
     range and needs no scaling. Weights, gradients and optimizer state stay float32. The gradient norm of a
-    clipped step is kept as a tensor (``grad_norm``); reading it is left to the log, so that no step waits
+    clipped step is kept as a tensor (`take_grad_norm`); reading it is left to the log, so that no step waits
     for the device.
 
     Args:
@@ -45,7 +45,7 @@ class AutocastOptimWrapper(OptimWrapper):
         super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
         device = optimizer.param_groups[0]["params"][0].device
         self.precision = choose_precision(precision, device)
-        self.grad_norm: Tensor | None = None
+        self._grad_norm: Tensor | None = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
@@ -53,6 +53,11 @@ class AutocastOptimWrapper(OptimWrapper):
         device = next(model.parameters()).device
         with super().optim_context(model), computing_in(self.precision, device):
             yield
+
+    def take_grad_norm(self) -> Tensor | None:
+        """The gradient norm before clipping of the newest update, once; None without a new one."""
+        norm, self._grad_norm = self._grad_norm, None
+        return norm
 
     def has_pending_gradients(self) -> bool:
         """Whether gradients wait for an update; a checkpoint taken now would lose them."""
@@ -64,4 +69,4 @@ class AutocastOptimWrapper(OptimWrapper):
         with_gradient = [parameter for parameter in owned if parameter.grad is not None]
         if with_gradient:
             norm = self.clip_func(with_gradient, **self.clip_grad_kwargs)
-            self.grad_norm = norm.detach() if norm is not None else None
+            self._grad_norm = norm.detach() if norm is not None else None

@@ -12,7 +12,7 @@ import io
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 import torch
@@ -57,7 +57,7 @@ def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
     safe = make_safe(checkpoint)
     with atomic_open(path) as file:
         hashing = _HashingWriter(file)
-        torch.save(safe, hashing)
+        torch.save(safe, cast("IO[bytes]", hashing))
         atomic_write(_companion(path), f"{hashing.hexdigest()}  {path.name}\n")
 
 

@@ -21,7 +21,7 @@ from mmengine.config import Config
 
 import refkit
 
-_PLACE = ("work_dir", "resume", "launcher", "model_wrapper_cfg")
+_PLACE = ("work_dir", "resume", "launcher", "model_wrapper_cfg", "experiment_name")
 
 
 class ConfigError(ValueError):

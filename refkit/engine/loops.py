@@ -74,7 +74,8 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         if differing:
             raise CheckpointError(
                 f"cannot resume exactly, the run has changed since the checkpoint: {'; '.join(differing)}. "
-                "Use the settings it began with, or start a new run in another --work-dir with load_from=CHECKPOINT"
+                "Use the settings it began with, or start a new run in another --work-dir with "
+                "load_from=CHECKPOINT"
             )
         self._iter, self._epoch = int(state["iteration"]), int(state["epoch"])
 

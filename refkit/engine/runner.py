@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from refkit.engine.distributed import choose_launcher, start_processes
 from refkit.engine.hooks.run_record import RunRecordHook
 from refkit.engine.run_record import write_environment
 
+_RUN_NUMBERS = itertools.count(1)
 _NOISE = (
     "has no metainfo",
     "Distributed training is not used, all SyncBatchNorm",
@@ -197,12 +199,15 @@ def build_runner(
             "or choose another --work-dir (or delete them)"
         )
     config.work_dir, config.resume, config.launcher = str(folder), resume, launcher
+    # MMEngine finds log histories by experiment name, which has whole seconds; two runs of one process stay apart.
+    config.experiment_name = f"{Path(config.filename).stem}_{next(_RUN_NUMBERS)}"
     settings = config.get("randomness") or {}
     config.randomness = {**settings, "seed": settings.get("seed") or 0}
     if config.randomness.get("deterministic"):
         randomness.prepare_deterministic()
     if launcher != "none" and config.get("model_wrapper_cfg") is None:
-        config.model_wrapper_cfg = {"type": "DistributedModel"}
+        unused = bool(config.get("find_unused_parameters"))
+        config.model_wrapper_cfg = {"type": "refkit.DistributedModel", "find_unused_parameters": unused}
     if not training:
         for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_dataloader"):
             config[key] = None

@@ -91,6 +91,7 @@ class KillHook(Hook):
 
     def __init__(self) -> None:
         self.iteration = int(os.environ.get("KILL_AT_ITERATION", "0"))
+        self.validation = int(os.environ.get("KILL_IN_VALIDATION", "0"))
 
     def before_run(self, runner: Any) -> None:
         moment = os.environ.get("KILL_IN_WRITE", "")
@@ -104,7 +105,7 @@ class KillHook(Hook):
             os.kill(os.getpid(), signal.SIGKILL)
 
     def before_val_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        if self.iteration and runner.iter == -self.iteration and batch_idx == 1:
+        if self.validation and runner.iter == self.validation and batch_idx == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
 

@@ -52,7 +52,8 @@ class LeanRuntimeInfoHook(RuntimeInfoHook):
     ) -> None:
         """Remember this iteration's values without looking at them."""
         values = dict(outputs or {})
-        norm = getattr(runner.optim_wrapper, "grad_norm", None)
+        take_norm = getattr(runner.optim_wrapper, "take_grad_norm", None)
+        norm = take_norm() if take_norm else None
         if norm is not None:
             values["grad_norm"] = norm
         detached = {key: torch.as_tensor(value).detach().float().reshape(()) for key, value in values.items()}
