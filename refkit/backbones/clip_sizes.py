@@ -19,6 +19,12 @@ OPENAI_NAMES = {
 """transformers' names of models whose sizes open_clip lists too, so that no network is needed for them."""
 
 
+# What open_clip says about a CLIP of the original architecture; any other key is a different architecture.
+_VISION_KEYS = {"image_size", "layers", "width", "patch_size", "head_width", "mlp_ratio", "patch_dropout"}
+_TEXT_KEYS = {"context_length", "vocab_size", "width", "heads", "layers", "mlp_ratio"}
+_TOP_KEYS = {"embed_dim", "vision_cfg", "text_cfg", "quick_gelu"}
+
+
 class CLIPSizeError(ValueError):
     """Sizes that do not describe a CLIP, or a name that nothing knows."""
 
@@ -144,9 +150,10 @@ def _from_numbers(size: Mapping[str, Any]) -> CLIPSize:
 
 def _from_open_clip(name: str, config: dict[str, Any]) -> CLIPSize:
     vision, text = config["vision_cfg"], config["text_cfg"]
-    if not isinstance(vision.get("layers"), int) or "hf_model_name" in text or "timm_model_name" in vision:
+    other = [*(vision.keys() - _VISION_KEYS), *(text.keys() - _TEXT_KEYS), *(config.keys() - _TOP_KEYS)]
+    if other or not isinstance(vision.get("layers"), int):
         raise CLIPSizeError(
-            f"{name!r} is not a plain CLIP (vision and text transformers of CLIP's own layout)"
+            f"{name!r} is not a plain CLIP (its description has {', '.join(sorted({*other})) or 'no transformer'})"
         )
     head_width = vision.get("head_width", 64)
     return CLIPSize(

@@ -115,8 +115,8 @@ class WordTokenizer(Tokenizer):
     ``[unk]``, are counted in `unknown` and named once in a warning.
 
     Args:
-        vocabulary: WordLevel JSON file of the ``tokenizers`` library, as `train` writes it, or the list of its
-            entries in the order of their ids (`words`), as a weights file carries it.
+        vocabulary: WordLevel JSON file of the ``tokenizers`` library, as `train` writes it, or the list of
+            its entries in the order of their ids (`words`), as a weights file carries it.
         context_length: positions per text, start and end included.
     """
 

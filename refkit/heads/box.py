@@ -39,7 +39,7 @@ def to_original_boxes(boxes: Tensor, samples: Sequence[ReferringSample]) -> list
 
     The result is in pixels of the original images and clipped to them.
     """
-    corners = box_convert(boxes.detach().double().cpu(), "cxcywh", "xyxy").numpy()
+    corners = box_convert(boxes.detach().cpu().double(), "cxcywh", "xyxy").numpy()
     results = []
     for box, sample in zip(corners, samples, strict=True):
         original = sample.frame.to_original(box * np.asarray(sample.frame.canvas * 2, np.float64))

@@ -191,7 +191,8 @@ def test_weights_of_an_open_clip_tag_set_the_activation():
     ("size", "message"),
     [
         ("ViT-B-61", "no CLIP is called 'ViT-B-61'; near: ViT-B-16"),
-        ("RN50", "not a plain CLIP"),
+        ("RN50", "not a plain CLIP .*no transformer"),
+        ("ViT-H-14-CLIPA", "not a plain CLIP .*final_ln_after_pool, hf_tokenizer_name, no_causal_mask"),
         ({**tiny.SIZE, "image_size": 33}, "not a multiple of patch_size 8"),
         ({**tiny.SIZE, "vision": {"width": 50, "layers": 1, "heads": 4}}, "cannot be split over 4 heads"),
         ({**tiny.SIZE, "pach_size": 3}, "pach_size"),
