@@ -152,9 +152,8 @@ def _from_open_clip(name: str, config: dict[str, Any]) -> CLIPSize:
     vision, text = config["vision_cfg"], config["text_cfg"]
     other = [*(vision.keys() - _VISION_KEYS), *(text.keys() - _TEXT_KEYS), *(config.keys() - _TOP_KEYS)]
     if other or not isinstance(vision.get("layers"), int):
-        raise CLIPSizeError(
-            f"{name!r} is not a plain CLIP (its description has {', '.join(sorted({*other})) or 'no transformer'})"
-        )
+        found = ", ".join(sorted({*other})) or "no transformer"
+        raise CLIPSizeError(f"{name!r} is not a plain CLIP (its description has {found})")
     head_width = vision.get("head_width", 64)
     return CLIPSize(
         embed=config["embed_dim"],
