@@ -13,8 +13,11 @@ import pickle
 import pickletools
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tqdm import tqdm
 
 MAX_BYTES = 2 << 30
 """Larger files are refused: the largest published annotation pickle has about 0.4 GB."""
@@ -34,6 +37,9 @@ _FORBIDDEN = {
     "NEXT_BUFFER": "it asks for a buffer outside the file",
     "READONLY_BUFFER": "it asks for a buffer outside the file",
 }
+_BAR: dict[str, Any] = {"delay": 2, "leave": False, "disable": None}
+_MEMO = {"PUT", "BINPUT", "LONG_BINPUT"}
+_BY_CODE = {opcode.code.encode("latin1"): opcode for opcode in pickletools.opcodes}
 _PLAIN_TYPES: dict[str, type] = {
     "dict": dict,
     "list": list,
@@ -121,6 +127,26 @@ class _PlainUnpickler(pickle.Unpickler):
         raise UnsafePickleError(self._path, "the pickle refers to an object outside the file.")
 
 
+def _opcodes(data: bytes) -> Iterator[tuple[str, Any, int]]:
+    """Name, argument and position of each opcode up to STOP, as `pickletools.genops` yields them.
+
+    That function refuses the non-ASCII byte strings which Python 2 wrote in protocol 0.
+    """
+    file = io.BytesIO(data)
+    name = ""
+    while name != "STOP":
+        position = file.tell()
+        opcode = _BY_CODE.get(file.read(1))
+        if opcode is None:
+            raise ValueError(f"unknown or missing opcode at byte {position}")
+        name = opcode.name
+        if opcode.arg is None:
+            argument = None
+        else:
+            argument = file.readline() if name == "STRING" else opcode.arg.reader(file)
+        yield name, argument, position
+
+
 def _scan(data: bytes, path: Path | str) -> None:
     """Walk through the opcodes without executing them.
 
@@ -129,24 +155,24 @@ def _scan(data: bytes, path: Path | str) -> None:
     would reserve memory without bound.
     """
     end = 0
-    for count, (opcode, argument, position) in enumerate(pickletools.genops(data)):
-        name = opcode.name
+    bar = tqdm(total=len(data), desc=f"checking {Path(path).name}", unit="B", unit_scale=True, **_BAR)
+    for count, (name, argument, position) in enumerate(_opcodes(data)):
+        if count % 100_000 == 0:
+            bar.update(position - bar.n)
         if name in _FORBIDDEN:
             asked = str(argument).replace(" ", ".") if name == "INST" else ""
-            detail = f" of {asked}" if asked else ""
-            raise UnsafePickleError(
-                path, f"the pickle uses {name}{detail} at byte {position}: {_FORBIDDEN[name]}.", asked
+            reason = (
+                f"the pickle uses {name}{asked and ' of '}{asked} at byte {position}: {_FORBIDDEN[name]}."
             )
+            raise UnsafePickleError(path, reason, asked)
         if name == "GLOBAL":
             module, _, attribute = str(argument).partition(" ")
             _PlainUnpickler(io.BytesIO(), path).find_class(module, attribute)
-        elif name in ("PUT", "BINPUT", "LONG_BINPUT") and not 0 <= int(argument or 0) <= count + 1:
-            raise UnsafePickleError(
-                path,
-                f"memo number {argument} at byte {position} is out of proportion: the file is damaged, or "
-                "made to fill memory.",
-            )
-        end = (position or 0) + 1
+        elif name in _MEMO and not 0 <= int(argument) <= count + 1:
+            reason = f"memo number {argument} at byte {position} is out of proportion: damaged, or a trap."
+            raise UnsafePickleError(path, reason)
+        end = position + 1
+    bar.close()
     if end != len(data):
         raise UnsafePickleError(path, f"{len(data) - end} bytes follow the end of the pickle.")
 
@@ -233,18 +259,21 @@ def _torch_load(path: Path) -> Any:
 
     try:
         with torch.serialization.safe_globals(_numpy_globals()):
-            return torch.load(path, map_location="cpu", weights_only=True, encoding="latin1")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         asked = re.search(r"GLOBAL\s+(\S+)", str(error))
         if asked is None:
-            first_line = str(error).splitlines()[0]
-            raise UnsafePickleError(path, f"torch refuses it as unsafe or damaged ({first_line}).") from error
+            reason = f"torch refuses it as unsafe or damaged ({_first_line(error)})."
+            raise UnsafePickleError(path, reason) from error
         module, _, name = asked.group(1).rpartition(".")
         raise UnsafePickleError(path, _why_refused(module, name), asked.group(1)) from error
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError, EOFError) as error:
-        raise UnsafePickleError(
-            path, f"this is not a sound torch file ({str(error).splitlines()[0]})."
-        ) from error
+        reason = f"this is not a sound torch file ({_first_line(error)})."
+        raise UnsafePickleError(path, reason) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 def _numpy_globals() -> list[Any]:

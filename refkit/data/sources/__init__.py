@@ -64,11 +64,10 @@ def import_source(
     for path in files:
         if not path.exists():
             raise SourceError(f"{path} does not exist; {name} wants {SOURCES[name].paths}.")
-    skips = Skips(allowed=skip_invalid)
-    parts = SOURCES[name].read(files, skips, **SOURCES[name].parse_options(options))
+    parts = SOURCES[name].read(files, Skips(skip_invalid), **SOURCES[name].parse_options(options))
     targets = _targets(parts, Path(out))
     for part, target in zip(parts, targets, strict=True):
-        _write(part, target, skips, progress)
+        _write(part, target, progress)
     return targets
 
 
@@ -89,11 +88,9 @@ def _targets(parts: Sequence[Part], out: Path) -> list[Path]:
     return targets
 
 
-def _write(part: Part, target: Path, skips: Skips, progress: bool) -> None:
-    skips.invalid.clear()
-    skips.left_out.clear()
-    skips.examples.clear()
-    header = write_records(target, part.header, _counted(part, skips, progress))
+def _write(part: Part, target: Path, progress: bool) -> None:
+    header = write_records(target, part.header, _counted(part, progress))
+    skips = part.skips
     _log.info("%s: %d records, %d images", target, header.records, header.images)
     for reason, count in skips.left_out.items():
         _log.info("%s: %d left out: %s", target, count, reason)
@@ -103,9 +100,9 @@ def _write(part: Part, target: Path, skips: Skips, progress: bool) -> None:
         _log.warning("  for example %s", example)
 
 
-def _counted(part: Part, skips: Skips, progress: bool) -> Iterator[Record]:
+def _counted(part: Part, progress: bool) -> Iterator[Record]:
     """The records, with a bar; once they are through, the header learns what was left out."""
     yield from tqdm(
         part.records, desc=part.header.name, unit=" records", disable=None if progress else True, delay=1
     )
-    part.header.extra.update(skips.summary())
+    part.header.extra.update(part.skips.summary())

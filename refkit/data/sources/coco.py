@@ -1,8 +1,8 @@
 """COCO-style JSON: ``images``, ``annotations`` with ``bbox`` [x, y, w, h], ``categories``.
 
 Three things are made of it: expressions (task ``rec``, text in a field of the annotation), captions of
-regions or of whole pictures (task ``caption``: the texts become references), and categories to recognise (task
-``recognition``).
+regions or of whole pictures (task ``caption``: the texts become references), and categories to recognise
+(task ``recognition``).
 """
 
 from __future__ import annotations
@@ -136,7 +136,8 @@ def read(
     )
     reader = _Annotations(path, f"{dataset}.{split_by}", task, field, instances, skips)
     whole = task == "caption" and not any("bbox" in entry for entry in instances.annotations.values())
-    return [Part(header, reader.pictures() if whole else reader.records(crowd), len(instances.annotations))]
+    records = reader.pictures() if whole else reader.records(crowd)
+    return [Part(header, records, skips, len(instances.annotations))]
 
 
 SPEC = SourceSpec(

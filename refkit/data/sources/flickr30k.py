@@ -219,8 +219,9 @@ def read(
     parts = []
     for split in splits or ("train", "val", "test"):
         path, pictures = _read_split(folder, split)
-        present = _present(folder, pictures, path, subset, skips)
-        reader = _Pictures(folder, boxes == "merged", _read_unrelated(listed), skips)
+        own = skips.fork()
+        present = _present(folder, pictures, path, subset, own)
+        reader = _Pictures(folder, boxes == "merged", _read_unrelated(listed), own)
         source = {path.name: file_digest(path)} | {
             kind: folder_digest(folder / kind / f"{picture}{ending}" for picture in present)
             for kind, ending in (("Annotations", ".xml"), ("Sentences", ".txt"))
@@ -234,7 +235,7 @@ def read(
             source=source,
             extra={"boxes": boxes},
         )
-        parts.append(Part(header, reader.records(present), len(present)))
+        parts.append(Part(header, reader.records(present), own, len(present)))
     return parts
 
 

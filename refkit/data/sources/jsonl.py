@@ -2,8 +2,8 @@
 
 ``{"image", "width", "height", "dataset", "split_by", "split", "image_id", "ref_id", "ann_id", "sent_ids",
 "region_id", "expressions", "bbox" [x, y, w, h], "bboxes", "segmentation", "no_target", "category"}``; one
-file may mix sets and splits, every one becomes a records file of its own. Fields not named here are kept beside
-the record.
+file may mix sets and splits, every one becomes a records file of its own. Fields not named here are kept
+beside the record.
 """
 
 from __future__ import annotations
@@ -166,7 +166,8 @@ def read(
                 licence=LICENCES.get(dataset, ""),
                 source={path.name: digest},
             )
-            parts.append(Part(header, _Lines(path, boxes == "merged", skips).records(lines), len(lines)))
+            own = skips.fork()
+            parts.append(Part(header, _Lines(path, boxes == "merged", own).records(lines), own, len(lines)))
     return parts
 
 

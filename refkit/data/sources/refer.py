@@ -249,7 +249,6 @@ def read(
     for file in files:
         refs = _read_refs(file)
         name, by = _set_name(file, dataset, split_by)
-        converter = _Converter(file, f"{name}.{by}", coco, skips, polygons)
         source = {file.name: file_digest(file), coco_path.name: coco_digest}
         for split in _choose_splits(refs, splits, file):
             chosen = [(number, ref) for number, ref in enumerate(refs) if in_split(str(ref["split"]), split)]
@@ -262,7 +261,9 @@ def read(
                 licence=LICENCES.get(name, ""),
                 source=source,
             )
-            parts.append(Part(header, converter.records(chosen), len(chosen)))
+            own = skips.fork()
+            converter = _Converter(file, f"{name}.{by}", coco, own, polygons)
+            parts.append(Part(header, converter.records(chosen), own, len(chosen)))
     return parts
 
 

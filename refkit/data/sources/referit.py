@@ -41,9 +41,10 @@ def _region_order(name: str) -> tuple[int, ...]:
 class _Regions:
     """Queries, boxes and sizes of one split to records."""
 
-    def __init__(self, folder: Path, inclusive: bool, skips: Skips) -> None:
-        self._boxes: Mapping[str, Any] = read_json(folder / "referit_bbox.json", dict)
-        self._sizes: Mapping[str, Any] = read_json(folder / "referit_imsize.json", dict)
+    def __init__(
+        self, boxes: Mapping[str, Any], sizes: Mapping[str, Any], inclusive: bool, skips: Skips
+    ) -> None:
+        self._boxes, self._sizes = boxes, sizes
         self._inclusive, self._skips = inclusive, skips
 
     def records(self, path: Path, queries: Mapping[str, Any]) -> Iterator[Record]:
@@ -103,7 +104,7 @@ def read(
     for split in chosen:
         if split not in held:
             raise SourceError(f"{folder} has no split {split!r}; it has {', '.join(held)}.")
-    regions = _Regions(folder, inclusive, skips)
+    tables = [read_json(folder / name, dict) for name in ("referit_bbox.json", "referit_imsize.json")]
     common = {name: file_digest(folder / name) for name in ("referit_bbox.json", "referit_imsize.json")}
     parts = []
     for split in chosen:
@@ -116,7 +117,9 @@ def read(
             licence=LICENCES["referit"],
             source={held[split].name: file_digest(held[split]), **common},
         )
-        parts.append(Part(header, regions.records(held[split], queries), len(queries)))
+        own = skips.fork()
+        regions = _Regions(tables[0], tables[1], inclusive, own)
+        parts.append(Part(header, regions.records(held[split], queries), own, len(queries)))
     return parts
 
 

@@ -39,7 +39,7 @@ def read(
         licence="Apache-2.0 (drawn by refkit)",
         extra={"drawn": {"seed": seed, "start": start, "scenes": scenes, "size": size}},
     )
-    return [Part(header, iter_records(seed, start, scenes, size, images))]
+    return [Part(header, iter_records(seed, start, scenes, size, images), skips)]
 
 
 SPEC = SourceSpec(

@@ -82,6 +82,10 @@ class Skips:
     left_out: Counter[str] = field(default_factory=Counter)
     examples: list[str] = field(default_factory=list)
 
+    def fork(self) -> Skips:
+        """Empty counters under the same rule, for another part."""
+        return Skips(self.allowed)
+
     def reject(self, file: Path | str, entry: str, reason: str, detail: str = "") -> None:
         """Report one bad entry.
 
@@ -114,16 +118,18 @@ class Part:
     Attributes:
         header: its header; counts and digests are filled when it is written.
         records: its records, consumed once.
+        skips: what was left out of this part; complete once the records are consumed.
         total: number of source entries, for the progress bar.
     """
 
     header: Header
     records: Iterable[Record]
+    skips: Skips
     total: int | None = None
 
 
 Reader = Callable[..., list[Part]]
-"""``(paths, skips, **options) -> parts``; ``paths`` is a list of `Path`, ``skips`` a `Skips`."""
+"""``(paths, skips, **options) -> parts``; ``paths`` are `Path`; every part counts in a fork of ``skips``."""
 
 
 @dataclass(frozen=True)

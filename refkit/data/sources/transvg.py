@@ -162,8 +162,8 @@ def check_reading(path: Path, kind: str, entries: Sequence[Entry], sizes: Sequen
             example = f"{list(entries[bad].raw_box)} in {sizes[bad][0]}x{sizes[bad][1]}"
             raise SourceError(
                 f"{path}: kind {kind} reads the boxes of {family} pictures as {reading}, but only "
-                f"{fits[reading]:,} of {len(rows):,} fit their images so, and {fits[other]:,} as {other} (entry "
-                f"{entries[bad].number}: {example}). {_advice(family, other)}"
+                f"{fits[reading]:,} of {len(rows):,} fit their images so, and {fits[other]:,} as {other} "
+                f"(entry {entries[bad].number}: {example}). {_advice(family, other)}"
             )
 
 
@@ -287,7 +287,8 @@ def read(
         if not isinstance(raw, list | tuple) or not raw:
             found = "an empty list" if isinstance(raw, list | tuple) else type(raw).__name__
             raise SourceError(f"{path}: expected a list of tuples, found {found}.")
-        reader = _List(path, f"{dataset}.{split_by}", kind, known, skips)
+        own = skips.fork()
+        reader = _List(path, f"{dataset}.{split_by}", kind, known, own)
         pairs = reader.take_apart(raw, family_of(full))
         masked = kind != "transvg" and any(
             isinstance(entry.fifth, list) and entry.fifth for entry, _ in pairs
@@ -302,7 +303,7 @@ def read(
             source={path.name: file_digest(path)},
             extra={"kind": kind},
         )
-        parts.append(Part(header, reader.records(pairs, inclusive), len(pairs)))
+        parts.append(Part(header, reader.records(pairs, inclusive), own, len(pairs)))
     return parts
 
 
