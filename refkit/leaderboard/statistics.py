@@ -58,7 +58,7 @@ class ImageBootstrap:
         The ends are rounded to six decimals, far below the noise of the draws, so that they do not depend on
         how a linear algebra library splits its sums.
         """
-        if not self._above or not self._draws:
+        if not self._above or not self._draws or not self._k:
             return [None] * len(self._above)
         above, below = np.stack(self._above, axis=1), np.stack(self._below, axis=1)
         ratios = _resampled_ratios(above, below, self._draws, np.random.default_rng(self._seed))

@@ -1,0 +1,105 @@
+"""``refkit score`` and ``refkit config show`` through the command line."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from refkit.cli.main import app
+from refkit.data.records import Header, ImageRef, Record, Target, write_records
+from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.structures import Prediction
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def files(tmp_path):
+    """Four records of two kinds on two images, half of them hit, one without an answer."""
+    records = [
+        Record(
+            f"r{index}",
+            ImageRef(f"{index % 2}.jpg", 100, 100),
+            "it",
+            [Target(box=(10.0, 10.0, 50.0, 50.0))],
+            facts={"kind": ("attribute", "relation")[index % 2]},
+        )
+        for index in range(4)
+    ]
+    header = write_records(tmp_path / "r.jsonl", Header("toy", "synthetic", "val"), records)
+    right, wrong = np.array([[10.0, 10.0, 50.0, 50.0]]), np.array([[60.0, 60.0, 90.0, 90.0]])
+    answers = [Prediction("r0", right), Prediction("r1", wrong), Prediction("r2", right)]
+    write_predictions(tmp_path / "p.jsonl", PredictionHeader.answering(header, "half"), answers)
+    return tmp_path / "r.jsonl", tmp_path / "p.jsonl"
+
+
+def run(*arguments):
+    return runner.invoke(app, [str(argument) for argument in arguments], env={"COLUMNS": "160"})
+
+
+def test_the_table(files):
+    result = run("score", *files, "--by", "kind")
+    assert result.exit_code == 0, result.stderr
+    for part in (
+        "half on toy.synthetic.val",
+        "coverage 3/4",
+        "50.00",
+        "attribute",
+        "relation",
+        "rec/1: IoU of boxes",
+    ):
+        assert part in result.stdout, part
+
+
+def test_json_on_stdout_and_in_a_file(files, tmp_path):
+    printed = run("score", *files, "--json", "-", "--by", "kind", "--baselines")
+    assert printed.exit_code == 0, printed.stderr
+    fields = json.loads(printed.stdout)
+    assert fields["metrics"]["acc50"]["value"] == 0.5
+    assert fields["by"]["kind"]["attribute"]["acc50"]["value"] == 1.0
+    assert fields["coverage"] == {"answered": 3, "expected": 4}
+    assert list(fields["baselines"]) == ["centre box"]
+    out = tmp_path / "result.json"
+    assert run("score", *files, "--json", out, "--by", "kind", "--baselines").exit_code == 0
+    assert out.read_text() == printed.stdout
+
+
+def test_partial_and_per_sample(files, tmp_path):
+    rows = tmp_path / "rows.jsonl"
+    result = run(
+        "score", *files, "--allow-partial", "--per-sample", rows, "--json", "-", "--draws", 50, "--seed", 3
+    )
+    assert result.exit_code == 0, result.stderr
+    fields = json.loads(result.stdout)
+    assert fields["partial"] is True
+    assert fields["metrics"]["acc50"]["value"] == pytest.approx(2 / 3)
+    assert (fields["interval"]["draws"], fields["interval"]["seed"]) == (50, 3)
+    assert len(rows.read_text().splitlines()) == 4
+
+
+def test_an_unknown_protocol_is_one_message(files):
+    result = run("score", *files, "--protocol", "rec/7")
+    assert result.exit_code == 2
+    assert "did you mean 'rec/1'" in result.stderr
+
+
+def test_config_show_prints_a_config_that_loads_again(tmp_path):
+    source = tmp_path / "small.py"
+    source.write_text('model = dict(width=3, name="x")\ntrain_cfg = dict(max_epochs=2)\n')
+    result = run("config", "show", source, "--cfg-options", "model.width=5")
+    assert result.exit_code == 0, result.stderr
+    values = {}
+    exec(result.stdout, values)
+    assert values["model"] == {"width": 5, "name": "x"}
+    assert values["train_cfg"] == {"max_epochs": 2}
+
+
+def test_config_show_names_the_nearest_key(tmp_path):
+    source = tmp_path / "small.py"
+    source.write_text("model = dict(width=3)\n")
+    result = run("config", "show", source, "--cfg-options", "model.widht=5")
+    assert result.exit_code == 2
+    assert "width" in result.stderr
