@@ -24,13 +24,16 @@ def main() -> None:
     parser.add_argument("--data-root", help="folder that relative data paths start from")
     options = parser.parse_args()
 
-    from refkit.engine.launch import USER_ERRORS, prepare_config, test
+    from refkit.cli.main import is_users_concern
+    from refkit.engine.launch import prepare_config, test
 
     try:
         config = prepare_config(options.config, options.cfg_options, options.data_root)
         for name, value in test(config, options.weights, options.work_dir, options.launcher).items():
             print(f"{name}: {value:.4f}")
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not is_users_concern(error):
+            raise
         sys.exit(f"error: {error}")
 
 

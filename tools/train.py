@@ -28,14 +28,17 @@ def main() -> None:
     )
     options = parser.parse_args()
 
-    from refkit.engine.launch import USER_ERRORS, prepare_config, train
+    from refkit.cli.main import is_users_concern
+    from refkit.engine.launch import prepare_config, train
 
     try:
         config = prepare_config(
             options.config, options.cfg_options, options.data_root, options.seed, options.deterministic
         )
         train(config, options.work_dir, options.resume, options.launcher)
-    except USER_ERRORS as error:
+    except Exception as error:
+        if not is_users_concern(error):
+            raise
         sys.exit(f"error: {error}")
 
 

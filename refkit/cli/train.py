@@ -26,7 +26,7 @@ def command(
         bool, typer.Option("--deterministic", help="Refuse operations that vary between runs.")
     ] = False,
 ) -> None:
-    """Train a model from a config; ``torchrun … -m refkit train`` uses several processes."""
+    """Train a model from a config (several processes: torchrun --nproc-per-node 2 tools/train.py CONFIG)."""
     from refkit.engine.launch import prepare_config, train
 
     prepared = prepare_config(config, cfg_options or (), data_root, seed, deterministic)

@@ -100,6 +100,20 @@ def find_config(path: str | Path) -> Path:
     )
 
 
+def find_file(path: str | Path) -> Path:
+    """A file that a config names: relative to the current folder, else to the folder that holds ``configs``.
+
+    Raises:
+        ConfigError: in neither.
+    """
+    given = Path(path).expanduser()
+    bases = [Path(), *(folder.parent for folder in config_folders())]
+    for base in bases:
+        if (base / given).is_file():
+            return base / given
+    raise ConfigError(f"{path}: no such file, neither here nor in {' or '.join(map(str, bases[1:]))}")
+
+
 def _read(file: Path) -> RefkitConfig:
     try:
         loaded = Config.fromfile(file)

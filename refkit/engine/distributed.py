@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from mmengine.dist import broadcast, get_world_size
 from mmengine.model import MMDistributedDataParallel
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -57,6 +58,17 @@ def start_processes(launcher: str, timeout_seconds: int = 1800) -> None:
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     distributed.init_process_group(backend, timeout=timedelta(seconds=timeout_seconds))
+
+
+def share_buffers(model: nn.Module) -> None:
+    """Give every process the first one's buffers (running statistics differ between them while training).
+
+    Done before an evaluation, so that all processes evaluate one model, and before a checkpoint, which holds
+    the first one's only: an uninterrupted run then goes on exactly as a resumed one.
+    """
+    if get_world_size() > 1:
+        for buffer in model.buffers():
+            broadcast(buffer)
 
 
 @MODEL_WRAPPERS.register_module()

@@ -7,16 +7,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from refkit.backbones.state import WeightError
-from refkit.data.schema import RecordError
-from refkit.engine.checkpoint import CheckpointError, require_intact
+from refkit.engine.checkpoint import require_intact
 from refkit.engine.config import ConfigError, RefkitConfig, load_config
-from refkit.engine.hooks.lean_log import TrainingDivergedError
-from refkit.engine.metrics import EvaluationError
 from refkit.engine.runner import build_runner
-
-# Errors whose message says all there is to say; the command line shows them without a traceback.
-USER_ERRORS = (ConfigError, CheckpointError, EvaluationError, RecordError, TrainingDivergedError, WeightError)
 
 
 def prepare_config(

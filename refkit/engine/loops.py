@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from refkit.data.samplers import ExactEvalSampler
 from refkit.engine import randomness
 from refkit.engine.checkpoint import CheckpointError
+from refkit.engine.distributed import share_buffers
 from refkit.engine.metrics import EvaluationContext
 from refkit.engine.sharding import WholeBatchSampler
 from refkit.inference.precision import choose_precision, computing_in
@@ -123,6 +124,7 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         self._decide_current_val_interval()
         due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
         if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+            share_buffers(self.runner.bare_model)
             with randomness.shielded():
                 self.runner.val_loop.run()
 

@@ -21,8 +21,8 @@ from refkit.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from refkit.engine.config import RefkitConfig, leaves
-from refkit.engine.distributed import choose_launcher, start_processes
+from refkit.engine.config import RefkitConfig, find_file, leaves
+from refkit.engine.distributed import choose_launcher, share_buffers, start_processes
 from refkit.engine.hooks.run_record import RunRecordHook
 from refkit.engine.run_record import write_environment
 
@@ -91,6 +91,7 @@ class RefkitRunner(Runner):
 
     def write_training_state(self, path: Path, completed: int) -> None:
         """Write a checkpoint after ``completed`` iterations. Every process calls it, the first one writes."""
+        share_buffers(self.bare_model)
         gathered: dict[str, Any] = {}
         self.call_hook("gather_training_state", extra=gathered)
         if is_main_process():
@@ -137,14 +138,17 @@ class RefkitRunner(Runner):
         """Load a weights file or the weights of a checkpoint, strictly.
 
         Args:
-            source: file; keys that it may lack are named by ``load_allow_missing`` in the config.
+            source: file, relative to the current folder or to the checkout; keys that it may lack are named
+                by ``load_allow_missing`` in the config.
 
         Raises:
             WeightError: keys or shapes do not fit.
         """
         from refkit.zoo.weights import load_weights
 
-        load_weights(self.bare_model, source, allow_missing=self.cfg.get("load_allow_missing") or ())
+        load_weights(
+            self.bare_model, find_file(source), allow_missing=self.cfg.get("load_allow_missing") or ()
+        )
         self._has_loaded = True
         self.logger.info(f"loaded weights from {source}")
 
@@ -199,7 +203,8 @@ def build_runner(
             "or choose another --work-dir (or delete them)"
         )
     config.work_dir, config.resume, config.launcher = str(folder), resume, launcher
-    # MMEngine finds log histories by experiment name, which has whole seconds; two runs of one process stay apart.
+    # MMEngine finds log histories by experiment name, which has whole seconds; two runs of one process stay
+    # apart.
     config.experiment_name = f"{Path(config.filename).stem}_{next(_RUN_NUMBERS)}"
     settings = config.get("randomness") or {}
     config.randomness = {**settings, "seed": settings.get("seed") or 0}

@@ -31,10 +31,14 @@ class Runs:
     def __init__(self) -> None:
         sys.path.insert(0, str(HERE))
         self.context = multiprocessing.get_context("forkserver")
-        self.context.set_forkserver_preload(["refkit.engine", "engine_toy", "refkit.data.dataset", "tensorboard"])
+        self.context.set_forkserver_preload(
+            ["refkit.engine", "engine_toy", "refkit.data.dataset", "tensorboard"]
+        )
 
     def start(self, work_dir: Path, *overrides: str, resume: bool = False, **environment: str):
-        process = self.context.Process(target=_train, args=(str(work_dir), list(overrides), resume, environment))
+        process = self.context.Process(
+            target=_train, args=(str(work_dir), list(overrides), resume, environment)
+        )
         process.start()
         return process
 

@@ -13,6 +13,7 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
+from refkit.data.digest import digest
 from refkit.data.pipeline import SampleDataset
 from refkit.data.schema import ImageRef, Record, Target
 from refkit.registry import DATASETS, HOOKS, MODELS
@@ -34,13 +35,14 @@ class SquaresDataset(SampleDataset):
 
     @property
     def metainfo(self) -> dict[str, Any]:
-        return {"name": f"squares.{self._first}", "digest": f"sha256:{self._count:064d}", "records": ""}
+        records = [self.record(index) for index in range(len(self))]
+        return {"name": f"squares.toy.n{self._first}", "digest": digest(records), "records": ""}
 
     def record(self, index: int) -> Record:
         left, top, side = np.random.default_rng(self._first + index).integers((0, 0, 2), (4, 4, 5)).tolist()
         return Record(
             id=f"s{self._first + index}",
-            image=ImageRef(id=str(index), file="", width=SIZE, height=SIZE),
+            image=ImageRef(id=str(index), file=f"{index}.png", width=SIZE, height=SIZE),
             text="the square",
             targets=(Target(box=(left, top, left + side, top + side)),),
             facts={"kind": ["even", "odd"][index % 2]},

@@ -1,4 +1,4 @@
-# ruff: noqa: F403, F405, I001
+# ruff: noqa: F403, F405
 from mmengine.config import read_base
 
 with read_base():

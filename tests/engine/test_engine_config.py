@@ -95,7 +95,9 @@ def test_named_configs_are_found_and_near_names_offered():
         find_config("hivg/no_such_model_at_all")
 
 
-@pytest.mark.parametrize("text", ["model = dict(", "from mmengine.config import read_base\nimport os\nx = os.nothing()\n"])
+@pytest.mark.parametrize(
+    "text", ["model = dict(", "from mmengine.config import read_base\nimport os\nx = os.nothing()\n"]
+)
 def test_broken_config_names_its_file(tmp_path, text):
     (tmp_path / "broken.py").write_text(text)
     with pytest.raises(ConfigError, match=r"broken\.py: cannot read"):

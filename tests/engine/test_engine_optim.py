@@ -64,7 +64,10 @@ def test_groups_are_few_and_decay_everything_by_default():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"lr_multipliers": {"backbon": 0.1}}, "no trainable parameter under 'backbon'; near names: backbone"),
+        (
+            {"lr_multipliers": {"backbon": 0.1}},
+            "no trainable parameter under 'backbon'; near names: backbone",
+        ),
         ({"lr_multipliers": {"frozen": 0.1}}, "no trainable parameter under 'frozen'"),
         ({"layer_decay": {"rate": 0.5, "pattern": "layers", "layers": 2}}, "matches 'layers'"),
         ({"custom_keys": {}}, "unknown settings custom_keys"),
@@ -103,8 +106,6 @@ def test_accumulated_small_batches_equal_one_large_batch():
         wrapper = AutocastOptimWrapper(torch.optim.SGD(model.parameters(), 0.1), accumulative_counts=parts)
         wrapper.initialize_count_status(model, 0, parts)
         for x, y in zip(inputs.chunk(parts), targets.chunk(parts), strict=True):
-            before = model.weight.clone()
-            assert torch.equal(before, model.weight)
             with wrapper.optim_context(model):
                 loss = nn.functional.mse_loss(model(x), y)
             wrapper.update_params(loss)
@@ -132,7 +133,9 @@ def test_clipping_limits_the_update_and_reports_the_norm_once():
     assert (model.weight - start).norm().item() == pytest.approx(0.5, abs=1e-5)
     assert wrapper.take_grad_norm().item() == pytest.approx(300**0.5)
     assert wrapper.take_grad_norm() is None
-    wrapper = AutocastOptimWrapper(torch.optim.SGD(model.parameters(), 1.0), clip_grad={"type": "value", "clip_value": 0.1})
+    wrapper = AutocastOptimWrapper(
+        torch.optim.SGD(model.parameters(), 1.0), clip_grad={"type": "value", "clip_value": 0.1}
+    )
     start = model.weight.detach().clone()
     wrapper.update_params((model(torch.full((1, 3), 10.0))).sum())
     torch.testing.assert_close(start - model.weight.detach(), torch.full((1, 3), 0.1))

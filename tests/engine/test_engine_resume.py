@@ -132,7 +132,9 @@ def test_changed_run_is_not_resumed(override, complaint, reference, tmp_path):
 
     run = tmp_path / "run"
     shutil.copytree(reference, run)
-    runner = build_runner(load_config(Path(__file__).with_name("engine_toy_config.py"), [override]), run, True)
+    runner = build_runner(
+        load_config(Path(__file__).with_name("engine_toy_config.py"), [override]), run, True
+    )
     with pytest.raises(CheckpointError, match=complaint):
         runner.train()
 

@@ -10,6 +10,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from refkit.engine.checkpoint import checkpoint_path, list_checkpoints, remove_checkpoint, remove_leftovers
+from refkit.engine.config import ConfigError
 from refkit.registry import HOOKS
 
 
@@ -86,7 +87,10 @@ class SafeCheckpointHook(Hook):
         if self._save_best is None or not metrics or runner.is_standalone_evaluation:
             return
         if self._save_best not in metrics:
-            raise KeyError(f"save_best={self._save_best!r} is not among the metrics {', '.join(metrics)}")
+            known = ", ".join(metrics)
+            raise ConfigError(
+                f"checkpoint hook: save_best={self._save_best!r} is none of the metrics {known}"
+            )
         value = float(metrics[self._save_best])
         worst = -math.inf if self._rule == "greater" else math.inf
         best = runner.message_hub.get_info("best_score", worst)

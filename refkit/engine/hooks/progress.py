@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import Any
 
 from mmengine.dist import is_main_process
@@ -9,6 +11,18 @@ from mmengine.hooks import Hook
 from tqdm import tqdm
 
 from refkit.registry import HOOKS
+
+
+class _AboveBar:
+    """A stream whose lines appear above a running progress bar instead of through it."""
+
+    @staticmethod
+    def write(text: str) -> None:
+        tqdm.write(text, file=sys.stderr, end="")
+
+    @staticmethod
+    def flush() -> None:
+        sys.stderr.flush()
 
 
 @HOOKS.register_module()
@@ -22,7 +36,10 @@ class ProgressHook(Hook):
         self._evaluation: tqdm | None = None
 
     def before_train(self, runner: Any) -> None:
-        """Open the bar at the iteration that training starts from."""
+        """Open the bar at the iteration that training starts from; log lines go above it."""
+        for handler in runner.logger.handlers if sys.stderr.isatty() else ():
+            if type(handler) is logging.StreamHandler:
+                handler.setStream(_AboveBar())
         self._training = self._bar("train", runner.max_iters, runner.iter)
 
     def after_train_iter(
