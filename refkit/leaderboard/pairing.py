@@ -6,9 +6,11 @@ import os
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from refkit.data.digest import RecordDigests
 from refkit.data.record_scan import RecordScan
@@ -18,6 +20,8 @@ from refkit.leaderboard.predictions import PredictionFile
 from refkit.metrics.breakdown import UNKNOWN, Groups, group_label
 from refkit.metrics.protocol import Protocol
 from refkit.structures import Prediction
+
+BAR: dict[str, Any] = {"unit": " records", "unit_scale": True, "delay": 2.0, "disable": None, "leave": False}
 
 RecordSource = str | os.PathLike[str] | tuple[Header, Iterable[Record]]
 
@@ -110,7 +114,8 @@ class Pairing:
         self.groups = {name: Groups() for name in by}
 
     def __iter__(self) -> Iterator[tuple[Record, Prediction | None]]:
-        for record in self._truth:
+        total = self._truth.header.records or None
+        for record in tqdm(self._truth, f"score {self._truth.header.name}", total, **BAR):
             self.expected += 1
             prediction = self._answers.predictions.get(record.id)
             self.seen.add(record.id)

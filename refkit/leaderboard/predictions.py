@@ -11,6 +11,9 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
 
 from refkit.data.files import atomic_open
 from refkit.data.record_scan import iter_lines
@@ -42,6 +45,8 @@ __all__ = [
     "round_boxes",
     "write_predictions",
 ]
+
+BAR: dict[str, Any] = {"unit": " lines", "unit_scale": True, "delay": 2.0, "disable": None, "leave": False}
 
 
 @dataclass(slots=True)
@@ -79,7 +84,7 @@ def load_predictions(path: str | os.PathLike[str]) -> PredictionFile:
     header = _parse_header(path, first)
     predictions: dict[str, Prediction] = {}
     input_sizes: dict[str, tuple[float, float]] = {}
-    for number, line in lines:
+    for number, line in tqdm(lines, f"read {Path(path).name}", **BAR):
         try:
             prediction, input_size = parse_prediction(parse_line(line), header.box)
             if prediction.id in predictions:

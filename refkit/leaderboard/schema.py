@@ -154,16 +154,25 @@ def _rounded(values: ArrayLike, decimals: int) -> NDArray[np.float64]:
 def as_written(prediction: Prediction) -> Prediction:
     """What reading a prediction back from a file gives, bit for bit.
 
-    Boxes have four decimals, scores six. A model that answers with NaN or infinity has failed: the prediction
-    keeps no boxes and gets the status ``failed``, because JSON has no such numbers.
+    Boxes have four decimals, scores six, and masks hold text. A model that answers with NaN or infinity has
+    failed: the prediction keeps no boxes and gets the status ``failed``, because JSON has no such numbers.
     """
     boxes = None if prediction.boxes is None else round_boxes(prediction.boxes)
     scores = None if prediction.scores is None else _rounded(prediction.scores, SCORE_DECIMALS).reshape(-1)
-    usable = all(part is None or np.isfinite(part).all() for part in (boxes, scores))
-    if not usable:
-        status = "failed" if prediction.status == "ok" else prediction.status
-        return replace(prediction, boxes=np.zeros((0, 4)), scores=None, status=status)
-    return replace(prediction, boxes=boxes, scores=scores)
+    status = prediction.status
+    if not all(part is None or np.isfinite(part).all() for part in (boxes, scores)):
+        boxes, scores = np.zeros((0, 4)), None
+        status = "failed" if status == "ok" else status
+    return replace(
+        prediction,
+        boxes=boxes,
+        scores=scores,
+        mask=_text_mask(prediction.mask),
+        attributes=_plain_scores(prediction.attributes),
+        categories=_plain_scores(prediction.categories),
+        no_target=None if prediction.no_target is None else bool(prediction.no_target),
+        status=status,
+    )
 
 
 def to_line(fields: dict[str, Any]) -> bytes:
@@ -185,11 +194,11 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "id": written.id,
         "boxes": None if written.boxes is None else written.boxes.tolist(),
         "scores": None if written.scores is None else written.scores.tolist(),
-        "mask": _text_mask(written.mask),
+        "mask": written.mask,
         "caption": written.caption,
-        "attributes": _plain_scores(written.attributes),
-        "categories": _plain_scores(written.categories),
-        "no_target": None if written.no_target is None else bool(written.no_target),
+        "attributes": written.attributes,
+        "categories": written.categories,
+        "no_target": written.no_target,
         "status": None if written.status == "ok" else written.status,
         "raw": written.raw,
     }
@@ -202,6 +211,10 @@ def _plain_scores(scores: dict[str, float] | None) -> dict[str, float] | None:
 
 def _text_mask(mask: dict[str, Any] | None) -> dict[str, Any] | None:
     """pycocotools gives ``counts`` as bytes."""
-    if mask is None or not isinstance(mask["counts"], bytes):
-        return mask
-    return {**mask, "counts": mask["counts"].decode("ascii")}
+    if mask is None:
+        return None
+    counts = mask["counts"]
+    return {
+        "size": [int(side) for side in mask["size"]],
+        "counts": counts.decode("ascii") if isinstance(counts, bytes) else counts,
+    }

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from refkit.leaderboard.box_spaces import PIXEL
 from refkit.leaderboard.pairing import Pairing, RecordSource, ScoringError, Truth
 from refkit.leaderboard.predictions import (
     PredictionError,
@@ -77,6 +78,8 @@ def score(
 def _load_answers(source: PredictionSource) -> PredictionFile:
     if isinstance(source, tuple):
         header, predictions = source
+        if header.box != PIXEL:
+            raise PredictionError(f"predictions in memory are in {PIXEL!r}, not in {header.box!r}", "box")
         for identity, prediction in predictions.items():
             if identity != prediction.id:
                 raise PredictionError(

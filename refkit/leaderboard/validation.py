@@ -79,7 +79,7 @@ def parse_header(fields: Mapping[str, Any]) -> PredictionHeader:
     for name in HEADER_REQUIRED:
         if not fields.get(name):
             raise PredictionError(f"missing, expected a header like {_HEADER_SAMPLE}", name)
-    texts = {name: _text(fields[name], name) for name in HEADER_TEXTS if fields.get(name) is not None}
+    texts = {name: _label(fields[name], name) for name in HEADER_TEXTS if fields.get(name) is not None}
     if texts["box"] not in BOX_SPACES:
         near = nearest(texts["box"], list(BOX_SPACES))
         hint = f"; did you mean {near!r}?" if near else ""
@@ -130,6 +130,14 @@ def _unknown_field(name: str) -> PredictionError:
     near = nearest(name, list(_FIELDS))
     hint = f"; did you mean {near!r}?" if near else ""
     return PredictionError(f"unknown field{hint} Known are: {', '.join(_FIELDS)}", name)
+
+
+def _label(value: Any, name: str) -> str:
+    """Header texts stand in tables and terminals, where control characters would do harm."""
+    text = _text(value, name)
+    if not text.isprintable():
+        raise PredictionError(f"found {describe(text)}, expected one line of printable text", name)
+    return text
 
 
 def _text(value: Any, name: str) -> str:

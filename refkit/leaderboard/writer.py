@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import importlib.util
 import os
 import shutil
 from collections.abc import Iterable
@@ -135,6 +135,10 @@ class PredictionWriter:
 
     def _lock(self) -> None:
         """Two processes that append to one file would tear its lines; the second one is refused."""
+        if importlib.util.find_spec("fcntl") is None:  # Windows has no advisory locks
+            return
+        import fcntl
+
         reason = "another process is writing this file; wait for it or choose another name"
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -215,6 +215,7 @@ BROKEN_HEADERS = {
         "box: no box space 'xyxy-pixels'; did you mean 'xyxy-pixel'",
     ),
     "number as name": ({**HEADER, "records": 3}, "records: found the number 3, expected text"),
+    "escape codes": ({**HEADER, "model": "a\x1b[31mb"}, "model: .* expected one line of printable text"),
     "settings list": ({**HEADER, "settings": [1]}, "settings: found a list of 1 value, expected an object"),
 }
 
@@ -306,5 +307,13 @@ def test_only_pixels_are_written(tmp_path):
 
 
 def test_masks_of_pycocotools_are_written_as_text():
-    line = prediction_to_json(Prediction("a", mask={"size": [2, 2], "counts": b"04"}))
-    assert line["mask"] == {"size": [2, 2], "counts": "04"}
+    prediction = Prediction(
+        "a",
+        mask={"size": np.array([2, 2]), "counts": b"04"},
+        categories={"dog": np.float32(0.5)},
+        no_target=np.True_,
+    )
+    memory = as_written(prediction)
+    assert memory.mask == {"size": [2, 2], "counts": "04"}
+    read, _ = parse_prediction(parse_line(to_line(prediction_to_json(prediction))), "xyxy-pixel")
+    assert same(read, memory)

@@ -158,6 +158,10 @@ def test_broken_inputs_keep_their_own_errors(scene, tmp_path):
         score(scene.path, tmp_path / "absent.jsonl")
     with pytest.raises(PredictionError, match=r"carries the id 'toy.1'"):
         score(scene.path, (scene.answering, {"toy.0": scene.predictions["toy.1"]}))
+    with pytest.raises(
+        PredictionError, match="predictions in memory are in 'xyxy-pixel', not in 'xyxy-unit'"
+    ):
+        score(scene.path, (replace(scene.answering, box="xyxy-unit"), scene.predictions))
     with pytest.raises(ProtocolError, match="no protocol 'rec/2'"):
         score(scene.path, path, "rec/2")
     with pytest.raises(ScoringError, match="no record has a fact 'colour'"):
