@@ -10,7 +10,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from refkit.inference.precision import choose_precision, computing_in
+from refkit.engine.precision import choose_precision, computing_in
 from refkit.registry import OPTIM_WRAPPERS
 
 

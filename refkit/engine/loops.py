@@ -24,8 +24,8 @@ from refkit.engine import randomness
 from refkit.engine.checkpoint import CheckpointError
 from refkit.engine.distributed import share_buffers
 from refkit.engine.metrics import EvaluationContext
+from refkit.engine.precision import choose_precision, computing_in
 from refkit.engine.sharding import WholeBatchSampler
-from refkit.inference.precision import choose_precision, computing_in
 from refkit.registry import LOOPS
 
 

@@ -25,9 +25,9 @@ from refkit.data.images import load_image
 from refkit.data.transforms.compose import Compose
 from refkit.engine.checkpoint import read_checkpoint
 from refkit.engine.config import load_config
+from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.export import self_contained
 from refkit.inference.model_config import ModelConfig
-from refkit.inference.precision import choose_precision, computing_in
 from refkit.inference.source import ModelSource, ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame, Prediction, ReferringSample

@@ -17,9 +17,9 @@ from tiny_grounder import (
 
 from refkit.data.dataset import ReferringDataset
 from refkit.data.images import ImageError
+from refkit.engine.precision import choose_precision
 from refkit.inference.inferencer import PromptError, load_model, read_picture
 from refkit.inference.model_config import ModelConfig, ModelConfigError
-from refkit.inference.precision import choose_precision
 from refkit.inference.source import ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
+from refkit.engine.precision import computes_bfloat16
 from refkit.inference.benchmark.timing import Timing
-from refkit.inference.precision import computes_bfloat16
 
 #: Sides of the square products; which one is fastest differs between machines.
 SQUARE_SIDES = (1024, 2048, 3072)
