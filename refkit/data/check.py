@@ -12,6 +12,7 @@ from typing import Any
 
 from refkit.data import rle
 from refkit.data.digest import RecordDigests
+from refkit.data.files import image_folder
 from refkit.data.record_scan import check_unique, header_fault, iter_lines
 from refkit.data.schema import Header, ImageRef, Record, RecordError, Target
 from refkit.data.validation import parse_header, parse_line, parse_record
@@ -81,6 +82,7 @@ class CheckReport:
 def check_file(
     path: str | os.PathLike[str],
     image_root: Path | None = None,
+    root: Path | None = None,
     images: bool = True,
     track: Callable[[Iterable[Any], int, str], Iterable[Any]] = lambda items, total, title: items,
 ) -> CheckReport:
@@ -88,7 +90,8 @@ def check_file(
 
     Args:
         path: ``.jsonl`` or ``.jsonl.gz``.
-        image_root: folder of the pictures.
+        image_root: folder of the pictures; by default that of the header, below the data root.
+        root: the data root; by default as in `refkit.data.files.data_root`.
         images: also open every picture and compare its size.
         track: ``(items, total, title) -> items``, for a progress bar.
 
@@ -100,7 +103,8 @@ def check_file(
         check.take(number, line)
     check.finish()
     if images:
-        check.report.problems += _check_images(check, image_root, track)
+        folder = image_folder(check.image_root, image_root, root)
+        check.report.problems += _check_images(check, folder, track)
     check.report.problems.sort(key=lambda problem: problem.line)
     return check.report
 
@@ -249,11 +253,10 @@ def _iou(first: tuple[float, ...], second: tuple[float, ...]) -> float:
 
 def _check_images(
     check: _FileCheck,
-    root: Path | None,
+    folder: Path,
     track: Callable[[Iterable[Any], int, str], Iterable[Any]],
 ) -> list[Problem]:
     """Every picture once: present, readable, of the stated size."""
-    folder = root if root is not None else Path(check.image_root)
     if not folder.is_dir():
         remedy = "Set --data-root, REFKIT_DATA or --image-root, or check with --no-images"
         return [Problem(1, "", "image_root", f"{folder} is no folder, so no picture was checked", remedy)]

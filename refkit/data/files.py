@@ -93,3 +93,18 @@ def cache_dir(*parts: str) -> Path:
 def data_root(option: str | os.PathLike[str] | None = None) -> Path:
     """The folder that relative data paths start from: the option, else ``REFKIT_DATA``, else ``data``."""
     return Path(option or os.environ.get("REFKIT_DATA") or "data").expanduser()
+
+
+def image_folder(
+    stated: str,
+    option: str | os.PathLike[str] | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Path:
+    """Where the pictures of a records file are.
+
+    Args:
+        stated: ``image_root`` of the header, below the data root (an absolute path stays as it is).
+        option: the folder itself, given by the user.
+        root: the data root, given by the user; see `data_root`.
+    """
+    return Path(option).expanduser() if option else data_root(root) / stated
