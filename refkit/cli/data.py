@@ -168,7 +168,7 @@ def _print_stats(stats: Stats) -> None:
     for what in ("expressions", "objects", "images", "no_target", "several_targets", "masks"):
         table.add_row(what.replace("_", " "), f"{getattr(stats, what):,}")
     table.add_row("repeated texts of one object", f"{stats.repeated_texts:,}")
-    table.add_row("texts for two boxes of one image", f"{stats.ambiguous_texts:,}")
+    table.add_row("expressions that name several boxes", f"{stats.ambiguous_texts:,}")
     words = ", ".join(f"{name} {value:.4g}" for name, value in stats.words.items())
     table.add_row("words per expression", words)
     table.add_row("share by words", _shares(stats.word_shares))
@@ -177,8 +177,8 @@ def _print_stats(stats: Stats) -> None:
     table.add_row("smallest and largest image", ", ".join(stats.image_sizes))
     top = list(stats.categories.items())[:8]
     table.add_row(f"categories ({len(stats.categories)})", escape(", ".join(f"{k} {n:,}" for k, n in top)))
-    table.add_row("digest", stats.digest)
     console.print(table)
+    console.print(f"  digest: {stats.digest}", soft_wrap=True)
     for count in stats.known:
         mark = "[green]as published[/green]" if count.ok else f"[red]published {count.published:,}[/red]"
         console.print(f"  {count.what}: {count.found:,} {mark}")
@@ -191,8 +191,9 @@ def _shares(shares: dict[str, float]) -> str:
 def _print_audit(report: AuditReport) -> None:
     console = Console(highlight=False)
     table = Table(title=f"Trained on {escape(' + '.join(report.train))}", title_justify="left")
-    for heading in ("evaluated on", "images", "in training", "expressions", "on training images"):
-        table.add_column(heading, justify="left" if heading == "evaluated on" else "right")
+    table.add_column("evaluated on", overflow="fold")
+    for heading in ("images", "in training", "expressions", "on training images"):
+        table.add_column(heading, justify="right")
     for name, overlap in report.evaluation.items():
         expressions = _share(overlap.expressions_on_training_images, overlap.expressions)
         table.add_row(
@@ -226,7 +227,8 @@ def _print_hashes(console: Console, hashes: HashReport) -> None:
     new = [pair for pair in hashes.pairs if not pair.same_number]
     console.print(
         f"{len(hashes.pairs):,} pairs look alike (at most {hashes.distance} of 64 bits differ), "
-        f"{len(new):,} of them under different numbers"
+        f"{len(new):,} of them under different numbers",
+        soft_wrap=True,
     )
     for pair in new:
         console.print(

@@ -203,7 +203,8 @@ def check_record(record: Record, tasks: Iterable[str]) -> Iterator[_Finding]:
         if target.box is None and "rec" in tasks:
             yield f"{place}.box", "missing, and the file's task is rec", "Derive it or drop the task", "error"
         if target.mask is None and tasks & {"res", "gres"}:
-            yield f"{place}.mask", "missing, and the file's task needs masks", "Drop the task", "error"
+            remedy = "Mask training and scoring need one; take res out of the header's task otherwise"
+            yield f"{place}.mask", "missing, and the file's task needs masks", remedy, "warning"
         if target.box is not None:
             yield from _check_box(f"{place}.box", target.box, record.image)
         if target.mask is not None:

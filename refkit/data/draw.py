@@ -64,7 +64,11 @@ def draw_box(image: Image.Image, box: Sequence[float], ink: Colour, width: int |
     low_x, high_x = (min(max(value, 0.0), image.width - 1.0) for value in (left, right - 1))
     low_y, high_y = (min(max(value, 0.0), image.height - 1.0) for value in (top, bottom - 1))
     corners = (low_x, low_y, max(low_x, high_x), max(low_y, high_y))
-    ImageDraw.Draw(image).rectangle(corners, outline=ink, width=width or line_width(image))
+    stroke = width or line_width(image)
+    pen = ImageDraw.Draw(image)
+    # A dark rim keeps the outline visible on ground of its own colour.
+    pen.rectangle(corners, outline=_INK, width=stroke + max(1, stroke // 2))
+    pen.rectangle(corners, outline=ink, width=stroke)
 
 
 def draw_mask(image: Image.Image, mask: np.ndarray, ink: Colour, opacity: float = 0.45) -> None:

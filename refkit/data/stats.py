@@ -48,7 +48,7 @@ class Stats:
         several_targets: records with more than one target.
         masks: records of which every target has a mask.
         repeated_texts: surplus copies of a text for one object; they are scored twice by everybody.
-        ambiguous_texts: texts that name two different boxes of one picture.
+        ambiguous_texts: expressions whose text names several different boxes of one picture.
         words: expression length in words: ``min, mean, median, max``.
         word_shares: share of records per length class.
         size_shares: share of targets per size class (square root of the box area, pixels).
@@ -130,7 +130,7 @@ class _Tally:
         self._objects: set[object] = set()
         self._sizes: dict[str, tuple[int, int]] = {}
         self._texts: Counter[tuple[object, str]] = Counter()
-        self._boxes_of_text: defaultdict[tuple[str, str], set[object]] = defaultdict(set)
+        self._boxes_of_text: defaultdict[tuple[str, str], Counter[object]] = defaultdict(Counter)
         self._words: list[int] = []
         self._areas: list[tuple[float, float]] = []
         self._categories: Counter[str] = Counter()
@@ -147,7 +147,7 @@ class _Tally:
         if record.text is not None:
             self._words.append(len(record.text.split()))
             self._texts[(place, record.text)] += 1
-            self._boxes_of_text[(record.image.file, record.text)].add(boxes)
+            self._boxes_of_text[(record.image.file, record.text)][boxes] += 1
         for target in record.targets:
             self._add_target(record, target.box or (rle.bounds(target.mask) if target.mask else None))
             self._categories[target.category or ""] += 1
@@ -170,7 +170,7 @@ class _Tally:
             objects=len(self._objects),
             images=len(self._sizes),
             repeated_texts=sum(count - 1 for count in self._texts.values()),
-            ambiguous_texts=sum(len(boxes) > 1 for boxes in self._boxes_of_text.values()),
+            ambiguous_texts=sum(uses.total() for uses in self._boxes_of_text.values() if len(uses) > 1),
             words=_summary(self._words),
             word_shares=_shares(np.array(self._words, np.float64), _WORD_BINS),
             size_shares=_shares(np.sqrt(areas[:, 0]), _SIZE_BINS),
