@@ -177,7 +177,7 @@ def _find_not_finite(value: object, place: str = "") -> str:
 
 
 def _excerpt(error: json.JSONDecodeError) -> str:
-    if error.pos >= len(error.doc.rstrip()):
+    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
         return ", where the line ends; was the file copied completely?"
     return f", at {error.doc[error.pos : error.pos + 20]!r}"
 
