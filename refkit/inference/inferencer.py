@@ -16,29 +16,26 @@ from typing import Any, cast
 import numpy as np
 import torch
 from mmengine.model import BaseModel
-from PIL import ExifTags, Image, ImageOps
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
 from refkit.data.collate import collate
-from refkit.data.images import load_image
 from refkit.data.transforms.compose import Compose
 from refkit.engine.checkpoint import read_checkpoint
 from refkit.engine.config import load_config
 from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.export import self_contained
 from refkit.inference.model_config import ModelConfig
+from refkit.inference.question import Picture, check_expression, read_picture
 from refkit.inference.source import ModelSource, ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame, Prediction, ReferringSample
 from refkit.zoo.index import file_sha256
 from refkit.zoo.weights import load_weights, read_metadata, save_weights
 
-Picture = str | Path | Image.Image | np.ndarray
 
-
-class PromptError(ValueError):
-    """A question that no model can answer: an empty sentence, or pixels that are no picture."""
+class DeviceError(ValueError):
+    """A device that does not exist or that this machine lacks."""
 
 
 def load_model(
@@ -55,6 +52,7 @@ def load_model(
         ModelSourceError: no such model; the nearest name is given.
         ModelConfigError: the stored config is broken or names unknown classes.
         WeightError: the weights do not fit the model.
+        DeviceError: no such device on this machine.
     """
     source = locate_model(model)
     config = _config_of(source)
@@ -76,6 +74,22 @@ def _config_of(source: ModelSource) -> ModelConfig:
             "Inferencer.save, or name the work folder it came from."
         )
     return ModelConfig.checked(metadata, str(source.weights))
+
+
+def choose_device(device: str | torch.device | None = None) -> torch.device:
+    """The device asked for; without a wish a GPU if there is one, else the CPU.
+
+    Raises:
+        DeviceError: no such device on this machine.
+    """
+    try:
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(
+            f"device {str(device)!r} cannot be used here: {str(error).splitlines()[0]}"
+        ) from error
+    return chosen
 
 
 class Inferencer:
@@ -103,7 +117,7 @@ class Inferencer:
         device: str | torch.device | None = None,
         precision: str = "auto",
     ) -> None:
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = choose_device(device)
         self.precision = choose_precision(precision, self.device)
         self.model = model.to(self.device).eval()
         self.config = config
@@ -128,10 +142,9 @@ class Inferencer:
 
         Raises:
             ImageError: the file is missing or cannot be read.
-            PromptError: the sentence is empty or the pixels have another shape or type.
+            QuestionError: the sentence is empty or the pixels have another shape or type.
         """
-        if not text.strip():
-            raise PromptError('the expression is empty; say what to look for, such as "the left dog".')
+        check_expression(text)
         pixels = read_picture(image)
         frame = Frame.identity(pixels.shape[1], pixels.shape[0])
         sample = ReferringSample(id="ground", text=text, frame=frame, image=pixels)
@@ -186,29 +199,3 @@ class Inferencer:
     def _predict_collated(self, batch: dict[str, Any]) -> list[Prediction]:
         with torch.inference_mode(), computing_in(self.precision, self.device):
             return self.model.test_step(batch)
-
-
-def read_picture(image: Picture) -> np.ndarray:
-    """``(H, W, 3)`` uint8 RGB of a file, a PIL image or an array, upright.
-
-    Raises:
-        ImageError: the file is missing or cannot be read.
-        PromptError: an array of another shape or type.
-    """
-    if isinstance(image, str | Path):
-        pixels = load_image(image)
-        with Image.open(image) as opened:
-            return _upright(pixels, opened.getexif().get(ExifTags.Base.Orientation))
-    if isinstance(image, Image.Image):
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
-        raise PromptError(f"expected pixels (H, W, 3) of uint8 RGB, got {image.shape} of {image.dtype}.")
-    return image
-
-
-def _upright(pixels: np.ndarray, orientation: int | None) -> np.ndarray:
-    if orientation in (None, 1):
-        return pixels
-    stored = Image.fromarray(pixels)
-    stored.getexif()[ExifTags.Base.Orientation] = orientation
-    return np.asarray(ImageOps.exif_transpose(stored))

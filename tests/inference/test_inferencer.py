@@ -18,8 +18,9 @@ from tiny_grounder import (
 from refkit.data.dataset import ReferringDataset
 from refkit.data.images import ImageError
 from refkit.engine.precision import choose_precision
-from refkit.inference.inferencer import PromptError, load_model, read_picture
+from refkit.inference.inferencer import DeviceError, load_model
 from refkit.inference.model_config import ModelConfig, ModelConfigError
+from refkit.inference.question import QuestionError, read_picture
 from refkit.inference.source import ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame
@@ -175,6 +176,11 @@ def test_precision_is_chosen_by_the_device():
         choose_precision("half", torch.device("cpu"))
 
 
+def test_a_device_that_is_not_there_is_refused(weights):
+    with pytest.raises(DeviceError, match="device 'gpu' cannot be used here"):
+        load_model(weights, device="gpu")
+
+
 def test_a_photograph_on_its_side_is_turned_upright(tmp_path):
     pixels = np.zeros((10, 20, 3), np.uint8)
     pixels[:, 15:] = 255
@@ -189,13 +195,13 @@ def test_a_photograph_on_its_side_is_turned_upright(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "  \n"])
 def test_an_empty_expression_is_refused(weights, picture, text):
-    with pytest.raises(PromptError, match="the expression is empty"):
+    with pytest.raises(QuestionError, match="the expression is empty"):
         load_model(weights).ground(picture, text)
 
 
 def test_pixels_of_another_type_are_refused(weights):
     with pytest.raises(
-        PromptError, match=r"expected pixels \(H, W, 3\) of uint8 RGB, got \(4, 4, 3\) of float64"
+        QuestionError, match=r"expected pixels \(H, W, 3\) of uint8 RGB, got \(4, 4, 3\) of float64"
     ):
         load_model(weights).ground(np.zeros((4, 4, 3)), "dog")
 

@@ -1,0 +1,188 @@
+"""Draws predictions: on one picture, and as a page of many beside the truth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from refkit.data import draw, rle
+from refkit.data.draw import Colour
+from refkit.data.files import atomic_open
+from refkit.metrics.boxes import as_boxes, valid_boxes
+from refkit.metrics.rec import score_rec, top_box
+from refkit.structures import Prediction
+
+#: Vermilion and blue of Okabe and Ito's palette: told apart by people with any kind of colour vision.
+PREDICTED, TRUE = draw.COLOURS[0], draw.COLOURS[1]
+HIT_THRESHOLD = 0.5
+
+_PAPER: Colour = (250, 250, 248)
+_INK: Colour = (30, 30, 30)
+_HIT: Colour = (0, 120, 90)
+_MISS: Colour = (185, 40, 20)
+_STATUS_SIZE = 13
+
+
+class DrawingError(ValueError):
+    """A picture cannot be drawn as asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answered question, ready to be drawn.
+
+    Attributes:
+        image: RGB, the original picture.
+        text: the expression.
+        prediction: in pixels of ``image``.
+        truth: ``(K, 4)`` annotated xyxy boxes in pixels of ``image``; None where nobody annotated it.
+    """
+
+    image: Image.Image
+    text: str
+    prediction: Prediction
+    truth: np.ndarray | None = None
+
+    @property
+    def iou(self) -> float | None:
+        """Overlap under ``rec/1``; None unless there is exactly one annotated box."""
+        if self.truth is None or len(self.truth) != 1:
+            return None
+        return float(score_rec([top_box(self.prediction)], self.truth, [self.image.size]).per_sample_iou[0])
+
+
+def draw_answer(answer: Answer, width: int | None = None) -> Image.Image:
+    """The picture with truth and prediction on it.
+
+    Args:
+        answer: what to draw.
+        width: of the result in pixels; the picture is scaled before anything is drawn, so lines stay sharp.
+    """
+    scale = (width or answer.image.width) / answer.image.width
+    size = (round(answer.image.width * scale), max(1, round(answer.image.height * scale)))
+    picture = answer.image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    if answer.prediction.mask is not None:
+        mask = Image.fromarray(rle.decode(answer.prediction.mask))
+        draw.draw_mask(picture, np.asarray(mask.resize(size, Image.Resampling.NEAREST)), PREDICTED)
+    for box in answer.truth if answer.truth is not None else ():
+        draw.draw_box(picture, (np.asarray(box) * scale).tolist(), TRUE)
+    boxes = as_boxes(answer.prediction.boxes if answer.prediction.boxes is not None else ())
+    for index in np.flatnonzero(valid_boxes(boxes)):
+        box = boxes[index]
+        draw.draw_box(picture, (box * scale).tolist(), PREDICTED)
+        if answer.prediction.scores is not None:
+            label = f"{answer.prediction.scores[index]:.2f}"
+            draw.draw_label(picture, label, (box[0] * scale, box[1] * scale), PREDICTED)
+    return picture
+
+
+def captioned_answer(answer: Answer, least_width: int = 360) -> Image.Image:
+    """The picture with its boxes and the expression below; small pictures are enlarged to ``least_width``."""
+    width = max(least_width, answer.image.width)
+    size = max(14, width // 40)
+    return draw.captioned(draw_answer(answer, width), _quoted(answer.text), width, lines=2, size=size)
+
+
+def answer_page(answers: Sequence[Answer], title: str, columns: int = 4, width: int = 280) -> Image.Image:
+    """Many answers on one page: picture, expression, truth and prediction, overlap, hit or miss.
+
+    Args:
+        answers: at least one.
+        title: stands at the top, beside the legend.
+        columns: tiles per row.
+        width: of a tile in pixels.
+
+    Raises:
+        DrawingError: there is no answer.
+    """
+    if not answers:
+        raise DrawingError("a page needs at least one answer.")
+    sheet = draw.contact_sheet([_tile(answer, width) for answer in answers], columns)
+    head = _head(sheet.width, title, _summary(answers))
+    page = Image.new("RGB", (sheet.width, head.height + sheet.height), _PAPER)
+    page.paste(head, (0, 0))
+    page.paste(sheet, (0, head.height))
+    return page
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
+    """Writes a PNG or JPEG in one step.
+
+    Raises:
+        DrawingError: another ending.
+    """
+    ending = Path(path).suffix.lower()
+    if ending not in (".png", ".jpg", ".jpeg"):
+        raise DrawingError(f"{path}: expected a name that ends in .png or .jpg.")
+    with atomic_open(path) as file:
+        picture.save(file, format="PNG" if ending == ".png" else "JPEG", quality=92)
+    return Path(path)
+
+
+def _tile(answer: Answer, width: int) -> Image.Image:
+    picture = draw_answer(answer, width)
+    verdict, ink = _verdict(answer)
+    if verdict:
+        strip = Image.new("RGB", (width, _STATUS_SIZE + 9), _PAPER)
+        pen = ImageDraw.Draw(strip)
+        pen.rectangle((3, 8, _STATUS_SIZE, 5 + _STATUS_SIZE), fill=ink)
+        pen.text((_STATUS_SIZE + 7, 4), verdict, font=draw.font(_STATUS_SIZE), fill=ink)
+        picture = _stacked(picture, strip)
+    return draw.captioned(picture, _quoted(answer.text), width, lines=2)
+
+
+def _verdict(answer: Answer) -> tuple[str, Colour]:
+    if answer.iou is None:
+        return ("", _INK) if answer.prediction.status == "ok" else (answer.prediction.status, _MISS)
+    if not valid_boxes(as_boxes([top_box(answer.prediction)]))[0]:
+        return "miss, no usable box", _MISS
+    hit = answer.iou >= HIT_THRESHOLD
+    return f"{'hit' if hit else 'miss'}, IoU {answer.iou:.2f}", _HIT if hit else _MISS
+
+
+def _summary(answers: Sequence[Answer]) -> str:
+    overlaps = [iou for answer in answers if (iou := answer.iou) is not None]
+    if not overlaps:
+        return f"{len(answers)} answers"
+    hits = sum(iou >= HIT_THRESHOLD for iou in overlaps)
+    return f"{hits} of {len(overlaps)} hit (IoU at least {HIT_THRESHOLD})"
+
+
+def _head(width: int, title: str, summary: str) -> Image.Image:
+    """Title, summary and legend, one below the other."""
+    head = Image.new("RGB", (width, 92), _PAPER)
+    pen = ImageDraw.Draw(head)
+    pen.text((9, 8), _shortened(title, width - 18, 20), font=draw.font(20), fill=_INK)
+    pen.text((9, 38), _shortened(summary, width - 18, 15), font=draw.font(15), fill=_INK)
+    x = 9.0
+    for ink, name in ((TRUE, "annotated"), (PREDICTED, "predicted")):
+        pen.rectangle((x, 66, x + 14, 80), outline=ink, width=3)
+        pen.text((x + 21, 63), name, font=draw.font(15), fill=_INK)
+        x += 21 + draw.font(15).getlength(name) + 24
+    return head
+
+
+def _shortened(text: str, room: float, size: int) -> str:
+    """The text, or as much of its start as fits ``room`` pixels with an ellipsis."""
+    letters = draw.font(size)
+    if letters.getlength(text) <= room:
+        return text
+    while text and letters.getlength(text + "…") > room:
+        text = text[:-1]
+    return text + "…"
+
+
+def _quoted(text: str) -> str:
+    return f"“{text}”"
+
+
+def _stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
+    both = Image.new("RGB", (upper.width, upper.height + lower.height), _PAPER)
+    both.paste(upper, (0, 0))
+    both.paste(lower, (0, upper.height))
+    return both

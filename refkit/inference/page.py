@@ -1,0 +1,67 @@
+"""A page of predictions from files: records, predictions and pictures, drawn together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from refkit.data.files import data_root as resolve_data_root
+from refkit.data.images import find_image, load_image
+from refkit.data.record_file import RecordFile
+from refkit.data.schema import Record
+from refkit.inference.drawing import Answer, DrawingError, answer_page, save_picture
+from refkit.leaderboard.predictions import load_predictions
+from refkit.structures import Prediction
+
+
+def draw_prediction_page(
+    records: RecordFile,
+    predictions: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    count: int = 24,
+    seed: int = 0,
+    image_root: Path | None = None,
+    data_root: Path | None = None,
+) -> Path:
+    """Draws answers chosen at random beside the truth.
+
+    Args:
+        records: what was asked.
+        predictions: a prediction file for it.
+        out: a ``.png`` or ``.jpg`` file.
+        count: how many answers at most.
+        seed: of the choice.
+        image_root: folder of the pictures; by default the one that the records name, below ``data_root``.
+        data_root: by default ``REFKIT_DATA``, else ``data``.
+
+    Returns:
+        The picture written.
+
+    Raises:
+        DrawingError: nothing to draw, or another ending of ``out``.
+        ImageError: a picture is absent or not the one described.
+    """
+    file = load_predictions(predictions)
+    folder = image_root or resolve_data_root(data_root) / records.header.image_root
+    answered = [position for position, record in enumerate(records) if record.id in file.predictions]
+    if not answered:
+        raise DrawingError(f"{predictions}: answers no record of {records.path}.")
+    chosen = np.random.default_rng(seed).choice(answered, min(count, len(answered)), replace=False)
+    answers = []
+    for position in sorted(chosen.tolist()):
+        record = records[position]
+        size = (record.image.width, record.image.height)
+        answers.append(_answer(record, file.in_pixels(file.predictions[record.id], *size), folder))
+    return save_picture(answer_page(answers, f"{file.header.model} on {records.header.name}"), out)
+
+
+def _answer(record: Record, prediction: Prediction, folder: Path) -> Answer:
+    size = (record.image.width, record.image.height)
+    pixels = load_image(find_image(folder, record.image.file, record.id), record.id, size)
+    boxes = [target.box for target in record.targets if target.box is not None]
+    return Answer(
+        Image.fromarray(pixels), record.text or "", prediction, np.asarray(boxes, np.float64).reshape(-1, 4)
+    )

@@ -1,0 +1,89 @@
+"""``refkit ground``: JSON alone on stdout, a picture on disk, errors that say what to do."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_grounder import save_tiny_model
+from typer.testing import CliRunner
+
+from refkit.cli.main import app
+from refkit.inference.inferencer import load_model
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return save_tiny_model(tmp_path_factory.mktemp("weights"))
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    pixels = np.random.default_rng(1).integers(0, 255, (48, 96, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("picture") / "dog.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["ground", *map(str, arguments)])
+
+
+def test_json_on_stdout_and_the_picture_on_disk(weights, picture, tmp_path):
+    out = tmp_path / "answer.png"
+    result = run(picture, "the left dog", "--model", weights, "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    expected = load_model(weights, "cpu").ground(picture, "the left dog").boxes
+    np.testing.assert_allclose(answer["boxes"], expected, atol=1e-4)
+    assert (answer["width"], answer["height"], answer["text"]) == (96, 48, "the left dog")
+    assert (answer["model"], answer["precision"], answer["picture"]) == ("tiny", "float32", str(out))
+    with Image.open(out) as drawn:
+        assert drawn.width >= 96
+
+
+def test_nothing_but_json_leaves_a_fresh_process(weights, picture, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "refkit", "ground", picture, "dog", "--model", weights, "--json-only"],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(json.loads(done.stdout)["boxes"]) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"image": "nowhere.jpg"}, "nowhere.jpg does not exist"),
+        ({"image": __file__}, "is not a picture that Pillow can read"),
+        ({"text": "  "}, "the expression is empty"),
+        ({"model": "no-such-model"}, "no model is named 'no-such-model'"),
+        ({"model": "folder/none.safetensors"}, "there is no such file or folder"),
+        ({"device": "gpu"}, "device 'gpu' cannot be used here"),
+        ({"out": "answer.gif"}, "expected a name that ends in .png or .jpg"),
+    ],
+)
+def test_errors_are_one_message_without_traceback(weights, picture, tmp_path, monkeypatch, changes, message):
+    monkeypatch.setenv("REFKIT_ZOO", str(tmp_path))
+    given = {
+        "image": picture,
+        "text": "dog",
+        "model": weights,
+        "device": "cpu",
+        "out": tmp_path / "x.png",
+    } | changes
+    result = run(
+        given["image"],
+        given["text"],
+        *("--model", given["model"], "--device", given["device"], "--out", given["out"]),
+    )
+    assert result.exit_code == 2
+    assert message in result.stderr.replace("\n", "")
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == []
