@@ -108,7 +108,8 @@ def draw_label(image: Image.Image, text: str, at: tuple[float, float], ink: Colo
     left, top, right, bottom = pen.textbbox((0, 0), text, font=letters)
     width, height = right - left + 6, bottom - top + 6
     x = min(max(0.0, at[0]), max(0.0, image.width - width))
-    y = at[1] - height if at[1] >= height else min(max(0.0, at[1]), image.height - height)
+    above = at[1] - height
+    y = min(above if above >= 0 else max(0.0, at[1]), max(0.0, image.height - height))
     pen.rectangle((x, y, x + width, y + height), fill=ink)
     pen.text((x + 3 - left, y + 3 - top), text, font=letters, fill=_readable_on(ink))
 

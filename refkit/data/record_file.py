@@ -26,6 +26,9 @@ from refkit.data.validation import parse_header, parse_line, parse_record
 _VERSION = 1
 _STAMP = 3
 _HEAD = 8
+# Pages of the mapped text count as this process's memory once read, up to 64 KiB per record. Every so many
+# records they are handed back (the system still caches them), which bounds a process for a file of any size.
+_READS_PER_RELEASE = 4096
 
 
 class RecordFile(Sequence[Record]):
@@ -66,6 +69,7 @@ class RecordFile(Sequence[Record]):
         position = index + len(self) if index < 0 else index
         if not 0 <= position < len(self):
             raise IndexError(f"{self.path} has {len(self)} records, asked for number {index}")
+        self._release_pages()
         try:
             return parse_record(parse_line(self._line(int(self._index[position + _HEAD, 0]))))
         except RecordError as error:
@@ -88,6 +92,11 @@ class RecordFile(Sequence[Record]):
         if self._stamp != state["stamp"]:
             raise RecordError("the file changed while the program runs; start it again", path=str(self.path))
 
+    def _release_pages(self) -> None:
+        self._reads += 1
+        if self._reads % _READS_PER_RELEASE == 0 and hasattr(mmap, "MADV_DONTNEED"):
+            self._text.madvise(mmap.MADV_DONTNEED)
+
     def _line(self, offset: int) -> bytes:
         end = self._text.find(b"\n", offset)
         return self._text[offset : end if end >= 0 else len(self._text)].rstrip(b"\r")
@@ -100,6 +109,7 @@ class RecordFile(Sequence[Record]):
         if index is None:
             index = _build(self.path, text_path, places)
         self._index = index
+        self._reads = 0
         with text_path.open("rb") as file:
             self._text = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         if hasattr(mmap, "MADV_RANDOM"):

@@ -350,7 +350,7 @@ def test_damaged_gzip(tmp_path, records_file, damage):
 def test_missing_file_and_folder(tmp_path, records_file):
     with pytest.raises(RecordError, match=r"no such file; did you mean .*made\.jsonl\?"):
         read_header(tmp_path / "mades.jsonl")
-    with pytest.raises(RecordError, match="no such file$"):
+    with pytest.raises(RecordError, match=r"no such file$"):
         RecordFile(tmp_path / "absent" / "zzz")
     with pytest.raises(RecordError, match="is a folder, expected a records file"):
         RecordFile(tmp_path)

@@ -207,6 +207,11 @@ def test_image_keys_tell_pictures_apart_across_files(tmp_path, made_header, make
     assert image_key(made_header(dataset="ovad"), record) == coco[1]
 
 
+def test_handing_pages_back_changes_no_record(any_file, monkeypatch):
+    monkeypatch.setattr(record_file_module, "_READS_PER_RELEASE", 3)
+    assert list(RecordFile(any_file)) == list(iter_records(any_file))
+
+
 def test_fifty_thousand_records_open_at_once(tmp_path, made_header, make_record):
     """The scale test in small: linear index, opening without reading the text, a few pages of memory."""
     import time

@@ -90,17 +90,21 @@ class _Lines:
             ),
             None,
         )
+        # A line is one object even where nobody numbered it: it then goes by the id of its first expression.
+        group = None if name is None else f"{prefix}.{name}"
         extra = {key: value for key, value in entry.items() if key not in _READ}
         for place, text in enumerate(expressions):
             if not isinstance(text, str) or not text.strip():
                 self._skips.reject(self._path, f"line {number}, expression {place}", "the text is empty")
                 continue
+            identity = f"{prefix}.{sent_ids[place]}" if sent_ids else ids.assign(image, boxes, text)
+            group = group or identity
             yield Record(
-                id=f"{prefix}.{sent_ids[place]}" if sent_ids else ids.assign(image, boxes, text),
+                id=identity,
                 image=image,
                 text=text,
                 targets=targets,
-                object=None if name is None else f"{prefix}.{name}",
+                object=group,
                 extra=extra,
             )
 
