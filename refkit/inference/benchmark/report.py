@@ -125,8 +125,8 @@ class BenchmarkReport:
     def _measurement_table(self) -> Table:
         table = Table(title="What the config does")
         for column in ("activity", "precision"):
-            table.add_column(column)
-        for column in ("samples/s", "s/batch", "GMAC/sample", "GFLOP/s", "of peak", "peak memory"):
+            table.add_column(column, no_wrap=True)
+        for column in ("samples/s", "s/batch", "GMAC per sample", "GFLOP/s", "of peak", "peak memory"):
             table.add_column(column, justify="right")
         for row in self.measurements:
             table.add_row(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import statistics
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
 from tqdm import tqdm
+
+Name = TypeVar("Name", bound=Hashable)
 
 _SAMPLING_INTERVAL = 0.002  # seconds between two looks at the resident set
 
@@ -34,8 +36,8 @@ class Timing:
 
 
 def time_interleaved(
-    runs: Mapping[str, Callable[[], Any]], repeats: int, warmup: int = 1, progress: bool = True
-) -> dict[str, Timing]:
+    runs: Mapping[Name, Callable[[], Any]], repeats: int, warmup: int = 1, progress: bool = True
+) -> dict[Name, Timing]:
     """Times alternatives in turn (a, b, a, b, …), so that a change of the machine's load meets them all.
 
     Args:
@@ -49,7 +51,7 @@ def time_interleaved(
     """
     if repeats < 1:
         raise ValueError(f"repeats: expected at least 1, got {repeats}.")
-    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    seconds: dict[Name, list[float]] = {name: [] for name in runs}
     turns: Iterable[int] = tqdm(range(-warmup, repeats), desc="timing", disable=not progress, leave=False)
     for turn in turns:
         for name, run in runs.items():

@@ -1,0 +1,67 @@
+"""Measure a config: tools/benchmark.py --config CONFIG [--batch-size N] [--threads N] [--json FILE] ...
+
+Random weights. Prints samples/s of data loading, training step and evaluation, peak memory, multiply-adds,
+and the share of the matmul peak: the fastest square float32 matrix product of the same run, same threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+
+def parse_arguments() -> argparse.Namespace:
+    """What the command line says."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", required=True, help="file, or name relative to configs/")
+    parser.add_argument(
+        "--cfg-options", nargs="+", default=[], metavar="KEY=VALUE", help="override existing settings"
+    )
+    parser.add_argument("--batch-size", type=int, default=8)
+    parser.add_argument("--repeats", type=int, default=7, help="timed repeats; medians are reported")
+    parser.add_argument("--threads", type=int, help="of torch on the CPU (default: all cores)")
+    parser.add_argument(
+        "--sides", type=int, nargs="+", default=[1024, 2048, 3072], help="of the square matrix products"
+    )
+    parser.add_argument("--precision", default="both", choices=["both", "float32", "bfloat16"])
+    parser.add_argument("--device", help="cpu, cuda, …; a GPU if there is one")
+    parser.add_argument("--json", help="write the report as JSON to this file")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Measure and report."""
+    arguments = parse_arguments()
+    if min(arguments.batch_size, arguments.repeats, arguments.threads or 1, *arguments.sides) < 1:
+        sys.exit("error: --batch-size, --repeats, --threads and --sides are at least 1")
+
+    import torch
+    from rich.console import Console
+
+    from refkit.cli.main import is_users_concern
+    from refkit.data.files import atomic_write
+    from refkit.engine.config import load_config
+    from refkit.inference.benchmark.run import BenchmarkOptions, run_benchmark
+    from refkit.inference.inferencer import choose_device
+
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    precisions = ("float32", "bfloat16") if arguments.precision == "both" else (arguments.precision,)
+    sides, progress = tuple(arguments.sides), sys.stderr.isatty()
+    options = BenchmarkOptions(arguments.batch_size, arguments.repeats, precisions, sides, progress)
+    try:
+        config = load_config(arguments.config, arguments.cfg_options)
+        report = run_benchmark(config, choose_device(arguments.device), options)
+    except Exception as error:
+        if not is_users_concern(error):
+            raise
+        sys.exit(f"error: {error}")
+    Console().print(report.table())
+    if arguments.json:
+        atomic_write(arguments.json, report.to_json())
+
+
+if __name__ == "__main__":
+    main()
