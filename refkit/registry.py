@@ -25,7 +25,10 @@ _MODEL_FOLDERS = ["refkit.models", "refkit.backbones", "refkit.heads", "refkit.d
 
 MODELS = Registry("model", parent=_MODELS, scope="refkit", locations=_MODEL_FOLDERS)
 DATASETS = Registry(
-    "dataset", parent=_DATASETS, scope="refkit", locations=["refkit.data.dataset", "refkit.data.mixture"]
+    "dataset",
+    parent=_DATASETS,
+    scope="refkit",
+    locations=["refkit.data.dataset", "refkit.data.mixture", "refkit.data.refshapes.dataset"],
 )
 DATA_SAMPLERS = Registry(
     "data sampler", parent=_DATA_SAMPLERS, scope="refkit", locations=["refkit.data.samplers"]

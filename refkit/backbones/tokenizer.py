@@ -75,10 +75,11 @@ class Tokenizer(ABC):
         return ids
 
     def _count_cut(self, new: int) -> None:
-        if new:
-            self.cut += new
+        before, self.cut = self.cut, self.cut + new
+        # Said at the 1st, 2nd, 4th, 8th, ... text: a long run must not drown in it.
+        if new and self.cut.bit_length() > before.bit_length():
             _LOG.warning(
-                "%d text(s) longer than %d tokens were cut (%d so far)", new, self.context_length, self.cut
+                "%d text(s) so far were longer than %d tokens and have been cut", self.cut, self.context_length
             )
 
 

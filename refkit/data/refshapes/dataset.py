@@ -1,0 +1,146 @@
+"""RefShapes as data sets for training and evaluation: nothing on disk, every sample drawn when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from refkit.data.dataset import sample_from_record
+from refkit.data.digest import digest
+from refkit.data.pipeline import SampleDataset
+from refkit.data.records import Record
+from refkit.data.refshapes.expressions import KINDS
+from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS
+from refkit.data.refshapes.world import Situation, describe, imagine
+from refkit.data.transforms.compose import Transform
+from refkit.registry import DATASETS
+from refkit.structures import Frame, ReferringSample
+
+
+class _DrawnDataset(SampleDataset):
+    """A range of scenes of one seed.
+
+    Args:
+        scenes: number of scenes.
+        scene_seed: seed of the drawing; sets with different seeds share nothing.
+        start: number of the first scene.
+        size: side of the pictures in pixels.
+        min_objects, max_objects: objects of a scene.
+        pipeline, seed: see `SampleDataset`.
+    """
+
+    def __init__(
+        self,
+        scenes: int,
+        scene_seed: int = 0,
+        start: int = 0,
+        size: int = 96,
+        min_objects: int = MIN_OBJECTS,
+        max_objects: int = MAX_OBJECTS,
+        pipeline: Sequence[Transform | Mapping[str, Any]] = (),
+        seed: int = 0,
+    ) -> None:
+        super().__init__(pipeline, seed)
+        if scenes < 1 or scene_seed < 0 or start < 0 or size < 16:
+            raise ValueError("RefShapes: expected scenes >= 1, scene_seed >= 0, start >= 0 and size >= 16")
+        if not MIN_OBJECTS <= min_objects <= max_objects <= MAX_OBJECTS:
+            raise ValueError(
+                f"RefShapes: expected {MIN_OBJECTS} <= min_objects <= max_objects <= {MAX_OBJECTS}, "
+                f"got {min_objects} and {max_objects}"
+            )
+        self.scenes, self.scene_seed, self.start, self.size = scenes, scene_seed, start, size
+        self.min_objects, self.max_objects = min_objects, max_objects
+        self._last: Situation | None = None
+
+    def situation(self, scene: int) -> Situation:
+        """Scene number ``scene`` of this set, 0 … ``scenes - 1``; the last one is kept."""
+        index = self.start + scene
+        if self._last is None or self._last.index != index:
+            self._last = imagine(self.scene_seed, index, self.size, self.min_objects, self.max_objects)
+        return self._last
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """``name`` and how the set is drawn; ``digest`` of its records."""
+        return {
+            "records": "",
+            "name": f"refshapes.seed{self.scene_seed}.{self.start}-{self.start + self.scenes}",
+            "task": ["rec", "res"],
+            "digest": self.digest,
+            "digest_masks": "",
+            "count": len(self),
+            "complete": True,
+        }
+
+    @property
+    def digest(self) -> str:
+        """Digest of the records that metrics read; empty where there are none."""
+        return ""
+
+
+@DATASETS.register_module()
+class RefShapesDataset(_DrawnDataset):
+    """One sample per expression: five for each scene, one of every kind.
+
+    Args:
+        with_masks: samples carry their target's mask.
+        scenes, scene_seed, start, size, min_objects, max_objects, pipeline, seed: see `_DrawnDataset`.
+    """
+
+    def __init__(self, scenes: int, with_masks: bool = False, **drawing: Any) -> None:
+        super().__init__(scenes, **drawing)
+        self.with_masks = with_masks
+
+    def __len__(self) -> int:
+        return self.scenes * len(KINDS)
+
+    def record(self, index: int) -> Record:
+        """The record of sample ``index``, equal to what ``refkit data import refshapes`` writes."""
+        scene, position = divmod(self._position(index), len(KINDS))
+        return describe(self.situation(scene), self.scene_seed, position)
+
+    def load(self, index: int) -> ReferringSample:
+        """The drawn picture with one expression and its target."""
+        record = self.record(index)
+        image = self.situation(index // len(KINDS)).drawing.image
+        return sample_from_record(record, image, self.with_masks)
+
+    @cached_property
+    def _digest(self) -> str:
+        bar = tqdm(range(len(self)), desc="RefShapes digest", unit="record", delay=2.0, leave=False)
+        return digest(self.record(index) for index in bar)
+
+    @property
+    def digest(self) -> str:
+        """Digest of all records, computed once."""
+        return self._digest
+
+
+@DATASETS.register_module()
+class RefShapesRegions(_DrawnDataset):
+    """One sample per scene, with every object's box and caption: for contrastive pre-training.
+
+    ``meta["captions"]`` holds a text per box; ``text`` names the two largest objects.
+    """
+
+    def __len__(self) -> int:
+        return self.scenes
+
+    def load(self, index: int) -> ReferringSample:
+        """The drawn picture with all its objects, from back to front."""
+        situation = self.situation(index)
+        captions = [item.caption for item in situation.items]
+        largest = sorted(range(len(captions)), key=lambda place: -situation.items[place].radius)
+        return ReferringSample(
+            id=f"refshapes.seed{self.scene_seed}.{situation.index}",
+            text=" and ".join(captions[place] for place in sorted(largest[:2])),
+            frame=Frame.identity(self.size, self.size),
+            image=situation.drawing.image,
+            boxes=np.array(situation.drawing.boxes),
+            categories=[item.shape for item in situation.items],
+            meta={"captions": captions},
+        )
