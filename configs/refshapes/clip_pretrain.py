@@ -34,7 +34,7 @@ train_dataloader = dict(
     sampler=dict(type=EpochSampler),
     collate_fn=collate_fn,
 )
-train_cfg = dict(type=ExactTrainLoop, max_epochs=4)
+train_cfg = dict(type=ExactTrainLoop, max_epochs=3)
 optim_wrapper = dict(
     type=AutocastOptimWrapper,
     precision="bfloat16",
@@ -45,5 +45,5 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, by_epoch=False, begin=0, end=200),
-    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=3000, end=3200, eta_min=1e-5),
+    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=2200, end=2400, eta_min=1e-5),
 ]

@@ -79,7 +79,7 @@ class Tokenizer(ABC):
         # Said at the 1st, 2nd, 4th, 8th, ... text: a long run must not drown in it.
         if new and self.cut.bit_length() > before.bit_length():
             _LOG.warning(
-                "%d text(s) so far were longer than %d tokens and have been cut", self.cut, self.context_length
+                "%d text(s) longer than %d tokens have been cut so far", self.cut, self.context_length
             )
 
 

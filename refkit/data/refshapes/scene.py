@@ -134,9 +134,9 @@ def _place(rng: np.random.Generator, shapes: Sequence[str]) -> list[Item] | None
 def _sample_item(rng: np.random.Generator, shape: str) -> Item:
     size = tuple(SIZES)[int(rng.choice(3, p=(0.3, 0.45, 0.25)))]
     radius = float(rng.uniform(*SIZES[size]))
-    truncated = rng.random() < _TRUNCATED_SHARE
-    reach = -0.35 * radius if truncated else radius + 0.01
-    x, y = rng.uniform(reach, 1 - reach, 2)
+    x, y = rng.uniform(radius + 0.01, 0.99 - radius, 2)
+    if rng.random() < _TRUNCATED_SHARE:
+        x, y = _at_the_border(rng, x, y, radius)
     colours = tuple(COLOURS)
     return Item(
         shape=shape,
@@ -152,13 +152,20 @@ def _sample_item(rng: np.random.Generator, shape: str) -> Item:
     )
 
 
+def _at_the_border(rng: np.random.Generator, x: float, y: float, radius: float) -> tuple[float, float]:
+    """Move a centre along one axis so that 10 to 45 % of the extent lies outside the canvas."""
+    depth = radius * (1 - 2 * rng.uniform(0.1, 0.45))
+    value = depth if rng.random() < 0.5 else 1 - depth
+    return (value, y) if rng.random() < 0.5 else (x, value)
+
+
 def _outside(x: float, y: float, radius: float) -> float:
     """Share of the object's square that lies outside the canvas."""
     inside = 1.0
     for centre in (x, y):
         visible = min(centre + radius, 1.0) - max(centre - radius, 0.0)
         inside *= max(visible, 0.0) / (2 * radius)
-    return 1.0 - inside
+    return max(1.0 - inside, 0.0)
 
 
 def _fits(new: Item, placed: list[Item]) -> bool:

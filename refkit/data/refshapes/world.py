@@ -15,6 +15,7 @@ from refkit.data.records import ImageRef, Record, Target
 from refkit.data.refshapes.drawing import Drawing, draw
 from refkit.data.refshapes.expressions import KINDS, Expression, View, express
 from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS, Item, Scene, sample_scene
+from refkit.data.rle import encode
 
 MIN_SIDE = 5.0  # pixels; an object whose visible box is thinner is never drawn
 _REFERENCE_SIZE = 96
@@ -148,16 +149,8 @@ def describe(situation: Situation, seed: int, position: int) -> Record:
 
 def _target(situation: Situation, index: int) -> Target:
     box = tuple(float(value) for value in situation.drawing.boxes[index])
-    mask = encode_mask(situation.drawing.mask(index))
+    mask = encode(situation.drawing.mask(index))
     return Target((box[0], box[1], box[2], box[3]), mask, index, situation.items[index].shape)
-
-
-def encode_mask(mask: np.ndarray) -> dict[str, object]:
-    """COCO compressed RLE of a ``(H, W)`` bool mask."""
-    from pycocotools import mask as coco_mask
-
-    encoded = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
-    return {"size": [int(v) for v in encoded["size"]], "counts": encoded["counts"].decode("ascii")}
 
 
 def picture_name(seed: int, index: int) -> str:
