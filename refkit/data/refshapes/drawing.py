@@ -24,7 +24,7 @@ class Drawing:
     Attributes:
         image: ``(S, S, 3)`` uint8 RGB.
         owner: ``(S, S)`` int8, index of the visible object, -1 = background.
-        boxes: ``(K, 4)`` float32 xyxy pixels, tight around the visible part (all zero when nothing is visible).
+        boxes: ``(K, 4)`` float32 xyxy pixels, tight around the visible part, zero if nothing is.
     """
 
     image: np.ndarray
@@ -129,7 +129,7 @@ def _star(u: np.ndarray, v: np.ndarray) -> np.ndarray:
     sector = 2 * np.pi / 5
     angle = np.abs((np.arctan2(u, -v) + sector / 2) % sector - sector / 2)
     radius = np.sqrt(u * u + v * v)
-    # One edge of a five-pointed star runs from the tip (radius 1, angle 0) to the notch (radius 0.42, angle 36°).
+    # An edge of a five-pointed star runs from the tip (radius 1, angle 0) to the notch (radius 0.42, 36°).
     notch = 0.42 * np.exp(1j * sector / 2)
     normal = 1j * (notch - 1.0) / abs(notch - 1.0)
     point = radius * np.exp(1j * angle)

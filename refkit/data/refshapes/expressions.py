@@ -1,15 +1,15 @@
 """Expressions of RefShapes: each names one object of a scene and no other, with margins that leave no doubt.
 
 Five kinds: *attribute* ("the small striped circle"), *comparative* ("the biggest red star"), *position*
-("the leftmost ring"), *ordinal* ("the second cross from the left") and *relation* ("the circle above the green
-square"). Every expression has at least one distractor that shares its head noun.
+("the leftmost ring"), *ordinal* ("the second cross from the left") and *relation* ("the circle above the
+green square"). Every expression has at least one distractor that shares its head noun.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -25,7 +25,7 @@ _MAX_HIDDEN_FOR_SIZE = 0.15
 _CORNER = 0.42
 _SIZE_WORDS = {"small": ("small", "little"), "large": ("large", "big")}
 _ORDINALS = ("first", "second", "third")
-# Axis (0 = x, 1 = y), direction (+1 counts from the low end), words for the extreme, words for "from the ...".
+# Axis (0 = x, 1 = y), direction (+1 counts from the low end), words for the extreme, and for "from the".
 _SIDES = (
     (0, 1, ("the leftmost {}", "the {} on the far left"), "left"),
     (0, -1, ("the rightmost {}", "the {} on the far right"), "right"),
@@ -186,7 +186,7 @@ def _rank(view: View, target: int, members: list[int], axis: int, sign: int) -> 
     rank = order.index(target)
     # Places before the target must be countable too, not only its own.
     before = [along[i] for i in order[: rank + 1]]
-    if any(b - a < _GAP / 2 for a, b in zip(before, before[1:], strict=False)):
+    if any(b - a < _GAP / 2 for a, b in pairwise(before)):
         return None
     return rank
 

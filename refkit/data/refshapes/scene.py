@@ -21,8 +21,8 @@ COLOURS: dict[str, tuple[int, int, int]] = {
     "white": (240, 240, 240),
 }
 FILLS = ("solid", "striped", "dotted", "checkered")
-# Radii (half of the extent, as a fraction of the canvas) have gaps between the classes, so that a size word is
-# never a matter of taste.
+# Radii (half of the extent, as a fraction of the canvas) have gaps between the classes, so that a size word
+# is never a matter of taste.
 SIZES: dict[str, tuple[float, float]] = {
     "small": (0.062, 0.075),
     "medium": (0.098, 0.118),

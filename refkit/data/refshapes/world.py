@@ -86,7 +86,7 @@ def _speak(scene: Scene, rng: np.random.Generator) -> tuple[Expression, ...] | N
 
 
 def visible_extent(item: Item) -> tuple[float, float, float, float]:
-    """Square around an object, cut at the canvas, as fractions: what "left of" and "topmost" are judged by."""
+    """Square around an object, cut at the canvas, as fractions: places are judged by it."""
     return (
         max(item.x - item.radius, 0.0),
         max(item.y - item.radius, 0.0),

@@ -36,6 +36,7 @@ def read(
         f"seed{seed}",
         split,
         task=["rec", "res"],
+        image_root="" if images is None else images.name,
         licence="Apache-2.0 (drawn by refkit)",
         extra={"drawn": {"seed": seed, "start": start, "scenes": scenes, "size": size}},
     )
@@ -52,7 +53,9 @@ SPEC = SourceSpec(
         Option("start", int, 0, "Number of the first scene."),
         Option("scenes", int, 1000, "Number of scenes."),
         Option("size", int, 96, "Width and height of a picture in pixels."),
-        Option("images", Path, None, "Write the pictures into this folder too (default: records only)."),
+        Option(
+            "images", Path, None, "Write the pictures here too; its parent is the data root (default: none)."
+        ),
     ),
     read=read,
 )
