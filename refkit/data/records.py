@@ -1,7 +1,7 @@
 """`refkit.records/1`: the one on-disk format for annotations. JSON Lines, validated, streamed.
 
 The first line is a header, then one record per expression (tasks with text input) or region (tasks with text
-output). See ``docs/records.md`` for the format in prose. Nothing here imports torch.
+output). See ``docs/pages/records.md`` for the format in prose. Nothing here imports torch.
 """
 
 from __future__ import annotations

@@ -63,7 +63,7 @@ def enclosing(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, fl
 
 
 class IdAssigner:
-    """Ids for one records file where the source has none (``docs/sources.md``, "Ids").
+    """Ids for one records file where the source has none (``docs/pages/sources.md``, "Ids").
 
     ``<set>.<split_by>.x<12 hex digits>`` of the SHA-256 over three lines: the image number (or file), the box
     at two decimals (of several boxes the enclosing one, so that both readings of Flickr30k share their ids;
