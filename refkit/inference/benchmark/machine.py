@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -62,16 +62,36 @@ def product_run(size: Product, dtype: torch.dtype, device: torch.device) -> Call
     return run
 
 
-def peak_rate(rates: Sequence[ProductRate]) -> float:
-    """The peak: GFLOP/s of the fastest repeat of the fastest square product.
+@dataclass(frozen=True, slots=True)
+class Yardstick:
+    """How fast square float32 products were while a model was measured.
 
-    Raises:
-        ValueError: if there is no square product among the rates.
+    Attributes:
+        turns: GFLOP/s of the fastest square product of each repeat.
     """
-    square = [rate.best for rate in rates if len(set(rate.size)) == 1]
-    if not square:
-        raise ValueError("the peak is defined by square products, and none was measured.")
-    return max(square)
+
+    turns: tuple[float, ...]
+
+    @classmethod
+    def of(cls, timings: Mapping[Product, Timing]) -> Yardstick:
+        """The yardstick behind the times of float32 products; those that are not square are left out.
+
+        Raises:
+            ValueError: there is no square product among them.
+        """
+        rates = [
+            [2 * size[0] ** 3 / 1e9 / seconds for seconds in timing.seconds]
+            for size, timing in timings.items()
+            if len(set(size)) == 1
+        ]
+        if not rates:
+            raise ValueError("the peak is defined by square products, and none was measured.")
+        return cls(tuple(map(max, zip(*rates, strict=True))))
+
+    @property
+    def peak(self) -> float:
+        """GFLOP/s of the fastest repeat of the fastest square product."""
+        return max(self.turns)
 
 
 def describe_machine(device: torch.device) -> dict[str, str | int | bool]:

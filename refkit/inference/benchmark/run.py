@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from refkit.engine.config import RefkitConfig
 from refkit.inference.benchmark.counting import Work, count_work
 from refkit.inference.benchmark.machine import (
     SQUARE_SIDES,
-    Product,
     ProductRate,
+    Yardstick,
     describe_machine,
-    peak_rate,
     product_run,
     squares,
 )
@@ -48,6 +48,17 @@ class BenchmarkOptions:
     progress: bool = True
 
 
+@dataclass(frozen=True, slots=True)
+class _Activity:
+    """What was found about training or evaluation; all by precision but the work and the yardstick."""
+
+    work: Work
+    timings: dict[str, Timing]
+    products: dict[str, list[ProductRate]]
+    yardstick: Yardstick
+    memory: dict[str, int]
+
+
 def run_benchmark(config: RefkitConfig, device: torch.device, options: BenchmarkOptions) -> BenchmarkReport:
     """Measures loading, training and evaluation of a config with random weights.
 
@@ -59,48 +70,52 @@ def run_benchmark(config: RefkitConfig, device: torch.device, options: Benchmark
     """
     with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
         subject = Subject(config, options.batch_size, device, Path(folder))
-        activities = {"evaluation": subject.evaluation, "training step": subject.training_step}
-        subject.model.eval()
         loading = time_interleaved({"": subject.loading()}, options.repeats, progress=options.progress)[""]
-        work, times, memory, products = {}, {}, {}, {}
-        for activity, make in activities.items():
-            subject.model.train(activity == "training step")
-            runs = {precision: make(precision) for precision in options.precisions}
-            work[activity] = count_work(runs[options.precisions[0]])
-            sizes = squares(options.sides) + work[activity].main_products(_MODEL_PRODUCTS)
-            times[activity], products[activity] = _time_beside_products(runs, sizes, device, options)
-            memory[activity] = {precision: peak_memory(run, device) for precision, run in runs.items()}
-    rates = products["evaluation"]
-    peak = max(peak_rate(found["float32"]) for found in products.values())
+        subject.model.eval()
+        evaluation = _measure(subject.evaluation, device, options)
+        subject.model.train()
+        training = _measure(subject.training_step, device, options)
+    activities = {"evaluation": evaluation, "training step": training}
+    turns = evaluation.yardstick.turns + training.yardstick.turns
+    peak = max(turns)
     return BenchmarkReport(
         config=Path(config.filename).stem,
         batch_size=options.batch_size,
         repeats=options.repeats,
         machine=describe_machine(device),
         peak_gflops=peak,
-        products=rates,
+        quiet=statistics.median(turns) / peak,
+        products=evaluation.products,
         measurements=[
             _loading(loading, options.batch_size),
-            *_computed("evaluation", times, work, memory, options, peak),
-            *_computed("training step", times, work, memory, options, peak),
+            *(
+                row
+                for name, found in activities.items()
+                for row in _rows(name, found, options.batch_size, peak)
+            ),
         ],
         note=subject.note,
     )
 
 
-def _time_beside_products(
-    runs: dict[str, Callable[[], Any]],
-    sizes: Sequence[Product],
-    device: torch.device,
-    options: BenchmarkOptions,
-) -> tuple[dict[str, Timing], dict[str, list[ProductRate]]]:
-    """Times of the runs, and rates of matrix products in both number formats, measured in turn with them."""
-    yardsticks: dict[Any, Callable[[], Any]] = {
+def _measure(
+    make: Callable[[str], Callable[[], Any]], device: torch.device, options: BenchmarkOptions
+) -> _Activity:
+    """One activity in every precision, timed in turn with matrix products in both number formats."""
+    runs = {precision: make(precision) for precision in options.precisions}
+    work = count_work(runs[options.precisions[0]])
+    sizes = squares(options.sides) + work.main_products(_MODEL_PRODUCTS)
+    beside: dict[Any, Callable[[], Any]] = {
         (name, size): product_run(size, dtype, device) for name, dtype in _DTYPES.items() for size in sizes
     }
-    timings = time_interleaved({**yardsticks, **runs}, options.repeats, progress=options.progress)
-    rates = {name: [ProductRate.of(size, timings[(name, size)]) for size in sizes] for name in _DTYPES}
-    return {name: timings[name] for name in runs}, rates
+    timings = time_interleaved({**beside, **runs}, options.repeats, progress=options.progress)
+    return _Activity(
+        work,
+        {precision: timings[precision] for precision in runs},
+        {name: [ProductRate.of(size, timings[(name, size)]) for size in sizes] for name in _DTYPES},
+        Yardstick.of({size: timings[("float32", size)] for size in squares(options.sides)}),
+        {precision: peak_memory(run, device) for precision, run in runs.items()},
+    )
 
 
 def _loading(timing: Timing, samples: int) -> Measurement:
@@ -108,17 +123,11 @@ def _loading(timing: Timing, samples: int) -> Measurement:
     return Measurement("loading", "-", samples / timing.median, timing.median, spread)
 
 
-def _computed(
-    activity: str,
-    times: dict[str, dict[str, Timing]],
-    work: dict[str, Work],
-    memory: dict[str, dict[str, int]],
-    options: BenchmarkOptions,
-    peak: float,
-) -> list[Measurement]:
+def _rows(name: str, found: _Activity, samples: int, peak: float) -> list[Measurement]:
+    turns = found.yardstick.turns
     return [
         Measurement.computed(
-            activity, precision, timing, options.batch_size, work[activity], peak, memory[activity][precision]
+            name, precision, timing, samples, found.work, peak, turns, found.memory[precision]
         )
-        for precision, timing in times[activity].items()
+        for precision, timing in found.timings.items()
     ]

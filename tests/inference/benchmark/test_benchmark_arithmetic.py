@@ -10,8 +10,8 @@ from rich.console import Console
 from refkit.inference.benchmark.counting import Work, count_work
 from refkit.inference.benchmark.machine import (
     ProductRate,
+    Yardstick,
     describe_machine,
-    peak_rate,
     product_run,
     squares,
 )
@@ -46,18 +46,22 @@ def test_batched_products_count_once_per_entry_and_the_largest_come_first():
     assert work.macs == 6 * 4 * 8 * 2 + 100 * 50 * 30
 
 
+def test_a_rate_is_twice_the_volume_over_the_time():
+    rate = ProductRate.of((1000, 1000, 1000), Timing((0.02, 0.01, 0.04)))  # 2 GFLOP
+    assert rate.median == pytest.approx(100)
+    assert rate.best == pytest.approx(200)
+
+
 def test_the_peak_is_the_best_repeat_of_the_best_square_product():
-    rates = [
-        ProductRate.of(
-            (1000, 1000, 1000), Timing((0.02, 0.01, 0.04))
-        ),  # 2 GFLOP: best 200, median 100 GFLOP/s
-        ProductRate.of((500, 500, 500), Timing((0.01,))),
-        ProductRate.of((1000, 2000, 1000), Timing((0.001,))),  # faster, but not square
-    ]
-    assert rates[0].median == pytest.approx(100)
-    assert peak_rate(rates) == pytest.approx(200)
+    timings = {
+        (1000, 1000, 1000): Timing((0.02, 0.01)),  # 100 and 200 GFLOP/s
+        (500, 500, 500): Timing((0.0025, 0.0025)),  # 100 GFLOP/s
+        (1000, 2000, 1000): Timing((0.001, 0.001)),  # faster, but not square
+    }
+    assert Yardstick.of(timings).turns == pytest.approx((100, 200))
+    assert Yardstick.of(timings).peak == pytest.approx(200)
     with pytest.raises(ValueError, match="defined by square products"):
-        peak_rate(rates[2:])
+        Yardstick.of({(1000, 2000, 1000): Timing((1.0,))})
 
 
 def test_product_run_computes_in_the_precision_asked_for():
@@ -89,8 +93,10 @@ def test_peak_memory_sees_what_a_run_holds_for_a_moment():
 
 def report():
     work = Work(macs=8 * 10**9)
-    slow = Measurement.computed("evaluation", "float32", Timing((0.2, 0.1, 0.3)), 8, work, 200.0, 2**20)
-    fast = Measurement.computed("evaluation", "bfloat16", Timing((0.05,)), 8, work, 200.0, 2**20)
+    slow = Measurement.computed(
+        "evaluation", "float32", Timing((0.2, 0.1, 0.3)), 8, work, 200.0, (160.0, 200.0, 80.0), 2**20
+    )
+    fast = Measurement.computed("evaluation", "bfloat16", Timing((0.05,)), 8, work, 200.0, (200.0,), 2**20)
     loading = Measurement("loading", "-", 400.0, 0.02, (0.02, 0.02))
     rates = [ProductRate((4, 4, 4), 150.0, 200.0)]
     return BenchmarkReport(
@@ -99,6 +105,7 @@ def report():
         3,
         describe_machine(CPU),
         200.0,
+        0.5,
         {"float32": rates, "bfloat16": rates},
         [loading, slow, fast],
     )
@@ -110,6 +117,7 @@ def test_share_rate_and_speedup_follow_from_median_and_work():
     assert slow.gmac_per_sample == pytest.approx(1.0)
     assert slow.gflops == pytest.approx(80)  # 16 GFLOP in 0.2 s
     assert slow.share_of_peak == pytest.approx(0.4)
+    assert slow.share_of_turn == pytest.approx(2 / 3)  # 80 of 160, 160 of 200, 53 of 80
     assert slow.spread == (0.1, 0.3)
     assert report().speedup("evaluation") == pytest.approx(4.0)
     assert report().speedup("training step") is None
@@ -123,5 +131,14 @@ def test_json_and_table_say_the_same():
     console = Console(file=StringIO(), width=160)
     console.print(report().table())
     text = console.file.getvalue()
-    for expected in ("40.0", "40%", "evaluation 4.00×", "the peak is 200", "4 × 4 × 4", "1 MiB"):
+    for expected in (
+        "40.0",
+        "40%",
+        "evaluation 4.00×",
+        "the peak is 200",
+        "67%",
+        "products ran at 50% of their peak",
+        "4 × 4 × 4",
+        "1 MiB",
+    ):
         assert expected in text

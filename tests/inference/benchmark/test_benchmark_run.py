@@ -55,7 +55,9 @@ def test_rates_and_shares_follow_from_the_reported_numbers(report):
         assert row.gflops == pytest.approx(2 * row.gmac_per_sample * 4 / row.seconds)
         assert row.share_of_peak == pytest.approx(row.gflops / report.peak_gflops)
         assert row.peak_memory > 0
+        assert row.share_of_turn >= 0.999 * row.share_of_peak * row.seconds / row.spread[1]
     assert report.peak_gflops >= max(rate.best for rate in report.products["float32"][:2])
+    assert 0 < report.quiet <= 1
 
 
 def test_training_costs_more_arithmetic_than_evaluation_and_both_are_exact(report):
