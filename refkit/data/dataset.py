@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -61,6 +62,8 @@ class ReferringDataset(SampleDataset):
             them.
         indices: use these records only, in this order.
         max_records: use the first ones only.
+        keep_images: how many decoded pictures every process keeps, those used last. One is enough where the
+            expressions of a picture follow each other; a small set that is shuffled may be kept whole.
 
     Attributes:
         records: the open records.
@@ -79,6 +82,7 @@ class ReferringDataset(SampleDataset):
         no_target: str = "keep",
         indices: Sequence[int] | None = None,
         max_records: int | None = None,
+        keep_images: int = 1,
     ) -> None:
         super().__init__(pipeline, seed)
         root = resolve_data_root(data_root)
@@ -86,7 +90,10 @@ class ReferringDataset(SampleDataset):
         self.image_root = root / (self.records.header.image_root if image_root is None else image_root)
         self.with_masks = with_masks
         self.skipped: dict[str, int] = {}
-        self._last: tuple[tuple[str, int, int], np.ndarray] | None = None
+        if keep_images < 1:
+            raise ValueError(f"keep_images={keep_images}: expected at least 1")
+        self.keep_images = keep_images
+        self._images: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         chosen = _chosen(len(self.records), indices, max_records)
         only_masks = (
             require_choice("require_masks", require_masks, ("error", "skip")) == "skip" and with_masks
@@ -147,12 +154,15 @@ class ReferringDataset(SampleDataset):
         return sample_from_record(record, self._image(record), self.with_masks)
 
     def _image(self, record: Record) -> np.ndarray:
-        """The picture of a record, read-only; the last is kept, as its expressions stand together."""
-        wanted = (record.image.file, record.image.width, record.image.height)
-        if self._last is None or self._last[0] != wanted:
-            path = find_image(self.image_root, record.image.file, record.id)
-            self._last = wanted, load_image(path, record.id, wanted[1:])
-        return self._last[1]
+        """The picture of a record, read-only; the ``keep_images`` used last are kept."""
+        file, width, height = wanted = record.image.file, record.image.width, record.image.height
+        if wanted not in self._images:
+            path = find_image(self.image_root, file, record.id)
+            self._images[wanted] = load_image(path, record.id, (width, height))
+        self._images.move_to_end(wanted)
+        if len(self._images) > self.keep_images:
+            self._images.popitem(last=False)
+        return self._images[wanted]
 
     def _select(self, chosen: np.ndarray, only_masks: bool, only_targets: bool) -> np.ndarray:
         if not (only_masks or only_targets):

@@ -202,6 +202,27 @@ def test_a_picture_shared_by_expressions_cannot_be_changed_under_them(folder):
     assert not np.array_equal(dataset[1].image, dataset[2].image)
 
 
+def test_as_many_pictures_are_kept_as_asked(folder):
+    first, second = 0, 2  # of two pictures
+    for keep, kept in ((1, False), (2, True)):
+        dataset = build(folder, keep_images=keep)
+        before = dataset[first].image
+        assert np.array_equal(dataset[second].image, build(folder)[second].image)
+        assert (dataset[first].image is before) is kept
+        assert np.array_equal(dataset[first].image, before)
+
+
+def test_the_picture_used_longest_ago_is_let_go(folder):
+    dataset = build(folder, keep_images=2)
+    first, second = dataset[0].image, dataset[2].image
+    assert dataset[0].image is first
+    dataset[4]
+    assert dataset[0].image is first
+    assert dataset[2].image is not second
+    with pytest.raises(ValueError, match="keep_images=0"):
+        build(folder, keep_images=0)
+
+
 def test_a_negative_seed_is_refused(folder):
     with pytest.raises(ValueError, match="seed=-1"):
         build(folder, seed=-1)
