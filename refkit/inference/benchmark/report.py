@@ -35,7 +35,7 @@ class Measurement:
         gmac_per_sample: multiply-adds actually executed, 10⁹ per sample; None for loading.
         gflops: GFLOP/s reached, two FLOP per multiply-add; None for loading.
         share_of_peak: ``gflops`` over the peak of this run; None for loading.
-        share_of_turn: median over the repeats of the share of the fastest square product of the *same* repeat.
+        share_of_turn: median over the repeats of the share of the fastest square product of the same turn.
             The two agree on a quiet machine; on a busy one this share says more about the model.
         peak_memory: bytes, see `refkit.inference.benchmark.timing.peak_memory`.
     """
