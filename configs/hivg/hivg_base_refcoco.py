@@ -1,7 +1,7 @@
 """Full-size HiVG-B in its simplest form on RefCOCO, with the towers of CLIP ViT-B/16 frozen.
 
 Not a row of the paper's tables, which have the bridge and HiLoRA. Learning rate, epochs, weight decay and
-batch size are those of stage 0 of the released scripts. Below the data root, made from the REFER distribution:
+batch size are those of stage 0 of the released scripts. Below the data root, from the REFER distribution:
 
     refkit data import refer downloads/refcoco --out data/records --split-by unc
     refkit train configs/hivg/hivg_base_refcoco.py

@@ -19,6 +19,7 @@ LICENCES = {
     "refcoco": "annotations: no explicit licence (REFER code Apache-2.0); images: Flickr terms",
     "refcocoplus": "annotations: no explicit licence (REFER code Apache-2.0); images: Flickr terms",
     "refcocog": "annotations: CC BY 4.0 (Google RefExp); images: Flickr terms",
+    "refcoco-family": "annotations: as RefCOCO, RefCOCO+ and RefCOCOg, mixed; images: Flickr terms",
     "referit": "annotations: free for research; images (SAIAPR TC-12): research only",
     "flickr30k": "annotations and images: non-commercial research and education only",
     "vg": "CC BY 4.0",

@@ -1,0 +1,98 @@
+"""The config on annotated photographs: what is imported for it, and its first steps."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+
+from refkit.data.records import read_records
+from refkit.data.sources import import_source
+from refkit.engine import load_config, train
+from refkit.leaderboard.scoring import score
+
+pytestmark = pytest.mark.shared
+
+CONFIG = Path(__file__).resolve().parents[1] / "configs" / "hivg" / "hivg_small_real_pictures.py"
+SPLITS = {
+    "refcoco-family.mixed.train": (99, 99),
+    "refcoco.unc.val": (40, 6),
+    "refcoco.unc.testA": (64, 8),
+    "refcoco.unc.testB": (40, 6),
+    "refcocoplus.unc.val": (42, 6),
+    "refcocoplus.unc.testA": (62, 8),
+    "refcocoplus.unc.testB": (39, 6),
+    "refcocog.umd.val": (25, 6),
+    "refcocog.umd.test": (16, 6),
+}
+"""Expressions and pictures that the material has of every split."""
+
+
+@pytest.fixture(scope="module")
+def data_root(shared, tmp_path_factory):
+    """A data root as the config's header describes it."""
+    root, source = tmp_path_factory.mktemp("data"), shared / "data" / "refcoco_images"
+    (root / "real").mkdir()
+    (root / "real" / "images").symlink_to(source / "images")
+    lines = [source / "records.jsonl"]
+    name = "refcoco-family.mixed.all"
+    import_source("jsonl", lines, root / "real" / "all.jsonl", name=name, image_root="real")
+    import_source("jsonl", lines, root / "real" / "splits", image_root="real")
+    return root
+
+
+def test_all_expressions_are_imported(data_root):
+    header, records = read_records(data_root / "real" / "all.jsonl")
+    assert (header.records, header.images) == (427, 128)
+    assert "Flickr" in header.licence
+    assert len({record.id for record in records}) == 427
+    assert all((data_root / "real" / record.image.file).is_file() for record in records)
+
+
+def test_splits_are_parts_of_what_is_trained_on(data_root):
+    trained = {record.id: record for record in read_records(data_root / "real" / "all.jsonl")[1]}
+    found, parts = {}, []
+    for path in sorted((data_root / "real" / "splits").glob("*.jsonl")):
+        header, records = read_records(path)
+        found[header.name] = (header.records, header.images)
+        parts += records
+    assert found == SPLITS
+    assert len(parts) == len(trained)
+    assert all(trained[record.id] == record for record in parts)
+
+
+@pytest.fixture(scope="module")
+def few_steps(data_root, tmp_path_factory):
+    """The config's run on eight expressions: its work directory, metrics."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REFKIT_DATA", str(data_root))
+        config = load_config(CONFIG)
+        for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+            loader.update(num_workers=0, persistent_workers=False, batch_size=8)
+            loader.dataset = copy.deepcopy(loader.dataset)
+            loader.dataset.update(records="real/splits/refcoco.unc.val.jsonl", max_records=8)
+        config.train_cfg.update(max_epochs=10, val_interval=10)
+        config.default_hooks.logger.interval = config.default_hooks.runtime_info.interval = 1
+        config.log_processor.window_size = 1
+        work_dir = tmp_path_factory.mktemp("run")
+        return work_dir, train(config, work_dir)
+
+
+def test_first_steps_learn(few_steps):
+    work_dir, metrics = few_steps
+    (log,) = work_dir.glob("*/vis_data/scalars.json")
+    losses = [entry["loss"] for line in log.read_text().splitlines() if "loss" in (entry := json.loads(line))]
+    assert len(losses) == 10
+    assert losses[-1] < 0.8 * losses[0]
+    assert metrics["rec/miou"] > 0.2
+    assert metrics["rec/invalid"] == 0
+
+
+def test_prediction_file_scores_as_the_run_did(few_steps, data_root):
+    work_dir, metrics = few_steps
+    records = data_root / "real" / "splits" / "refcoco.unc.val.jsonl"
+    predictions = work_dir / "predictions" / "refcoco.unc.val.jsonl"
+    result = score(records, predictions, allow_partial=True)
+    assert {f"rec/{name}": cell.value for name, cell in result.metrics.items()}.items() <= metrics.items()
