@@ -23,6 +23,7 @@ class HiVG(ReferringModel):
 
     Args:
         backbone: `CLIPBackbone`, or any module from inputs to `Features` that states its ``feature_sizes``.
+            Its ``visual_projection (D, C)``, if it has one that fits, is where the perceiver starts.
         encoder: `GroundingEncoder`; its ``sizes`` are the backbone's.
         heads: by name; their ``width`` is the encoder's.
         freeze: names of parts that are not trained, see `ReferringModel`.
@@ -43,8 +44,9 @@ class HiVG(ReferringModel):
         self.heads = nn.ModuleDict(
             {name: MODELS.build({**head, "width": self.encoder.width}) for name, head in heads.items()}
         )
-        if len(self.backbone.visual_projection) == self.encoder.width:
-            self.encoder.start_from(self.backbone.visual_projection)
+        projection = getattr(self.backbone, "visual_projection", None)
+        if projection is not None and len(projection) == self.encoder.width:
+            self.encoder.start_from(projection)
         self.apply_freeze()
 
     def features(self, inputs: Mapping[str, Tensor], attention: bool = False) -> Features:
