@@ -25,7 +25,7 @@ from refkit.engine import (
     ParamGroupConstructor,
     RECMetric,
 )
-from refkit.heads import BoxHead
+from refkit.heads import BoxHead, RegionTextHead
 from refkit.models import HiVG
 
 backbone.update(visual_levels=[1, 2, 3, 4], weights="model_zoo/refshapes/clip_tiny.safetensors")
@@ -34,7 +34,10 @@ model = dict(
     data_preprocessor=preprocessor,
     backbone=backbone,
     encoder=dict(type=GroundingEncoder, width=128, layers=3, heads=4, dropout=0.0),
-    heads=dict(box=dict(type=BoxHead)),
+    heads=dict(
+        box=dict(type=BoxHead),
+        region_text=dict(type=RegionTextHead, hidden=256, decided_at="centre"),
+    ),
 )
 train_dataloader = dict(
     batch_size=64,
