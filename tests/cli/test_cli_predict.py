@@ -165,9 +165,9 @@ def test_a_partial_file_of_other_settings_is_not_continued(run, tmp_path, whole)
     assert partial.read_text().count("\n") == 3
 
 
-def test_limit_and_page(run, tmp_path):
+def test_limit_workers_and_page(run, tmp_path):
     out, page = tmp_path / "x.predictions.jsonl", tmp_path / "page.png"
-    result = run("--out", out, "--limit", 3, "--page", page, "--page-count", 2)
+    result = run("--out", out, "--limit", 3, "--workers", 1, "--page", page, "--page-count", 2)
     assert result.exit_code == 0, result.stderr
     assert ids(out) == ["tiny.0", "tiny.1", "tiny.2"]
     with Image.open(page) as drawn:
