@@ -25,7 +25,9 @@ class GroundingEncoder(nn.Module):
     Args:
         sizes: what the backbone hands over.
         width: channels of the encoder, ``D``.
-        layers, heads, feedforward: its shape; ``feedforward`` is four times the width unless given.
+        layers: depth.
+        heads: attention heads; they divide the width.
+        feedforward: channels between the two linear maps of a layer; four times the width unless given.
         dropout: in training, on attention weights and on both residual branches.
     """
 

@@ -51,7 +51,7 @@ def iter_records(path: str | os.PathLike[str]) -> Iterator[Record]:
 
     Raises:
         RecordError: at the first line that is wrong; at the end when counts or digests disagree with the
-        header.
+            header.
     """
     for _, _, record in RecordScan(path):
         yield record

@@ -54,7 +54,8 @@ class BoxHead(nn.Module):
     Args:
         width: channels of the token.
         regression: ``l1`` (HiVG's released code) or ``smooth_l1`` (its paper).
-        box_weight, giou_weight: coefficients of the two losses; 2 and 2 in HiVG.
+        box_weight: coefficient of the regression loss; 2 in HiVG.
+        giou_weight: coefficient of the GIoU loss; 2 in HiVG.
     """
 
     needs = ("region_token",)

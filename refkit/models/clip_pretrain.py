@@ -33,8 +33,10 @@ class CLIPPretrain(ReferringModel):
     Args:
         backbone: `CLIPBackbone`; its weights, saved from here, are what `load_tower` and ``weights=`` read.
         tokenizer: for the captions; the same as the preprocessor's.
-        image_weight, region_weight: coefficients of the two losses.
-        data_preprocessor, freeze: see `ReferringModel`.
+        image_weight: coefficient of the image-text loss.
+        region_weight: coefficient of the region-text loss.
+        freeze: see `ReferringModel`.
+        data_preprocessor: see `ReferringModel`.
     """
 
     def __init__(

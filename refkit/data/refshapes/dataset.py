@@ -29,8 +29,10 @@ class _DrawnDataset(SampleDataset):
         scene_seed: seed of the drawing; sets with different seeds share nothing.
         start: number of the first scene.
         size: side of the pictures in pixels.
-        min_objects, max_objects: objects of a scene.
-        pipeline, seed: see `SampleDataset`.
+        min_objects: of a scene.
+        max_objects: of a scene.
+        pipeline: see `SampleDataset`.
+        seed: of the pipeline.
     """
 
     def __init__(
@@ -87,8 +89,11 @@ class RefShapesDataset(_DrawnDataset):
     """One sample per expression: five for each scene, one of every kind.
 
     Args:
+        scenes: number of scenes.
         with_masks: samples carry their target's mask.
-        scenes, scene_seed, start, size, min_objects, max_objects, pipeline, seed: see `_DrawnDataset`.
+        **drawing: ``scene_seed`` (sets with different seeds share nothing), ``start`` (number of the first
+            scene), ``size`` (side of the pictures in pixels), ``min_objects`` and ``max_objects`` of a scene,
+            ``pipeline`` and ``seed`` of its randomness.
     """
 
     def __init__(self, scenes: int, with_masks: bool = False, **drawing: Any) -> None:
