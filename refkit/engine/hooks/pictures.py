@@ -22,8 +22,8 @@ _TILE_WIDTH = 224
 class SamplePicturesHook(Hook):
     """Draws the first samples of every validation or test into ``pictures/<mode>_<iterations>.png``.
 
-    Orange is the annotation, blue the first predicted box; below stand the expression and their IoU. The
-    samples are those of the first process.
+    Blue is the annotation, orange the first predicted box, as on the pages of `refkit.inference`; below stand
+    the expression and their IoU. The samples are those of the first process.
 
     Args:
         count: samples on the page; 0 switches the hook off.
@@ -91,11 +91,11 @@ def tile(image: np.ndarray, sample: ReferringSample, prediction: Prediction) -> 
     scale = _TILE_WIDTH / image.shape[1]
     picture = Image.fromarray(image).resize((_TILE_WIDTH, max(1, round(image.shape[0] * scale))))
     for box in sample.boxes:
-        draw_box(picture, box * scale, colour(0))
+        draw_box(picture, box * scale, colour(1))
     caption = sample.text
     if prediction.boxes is not None and len(prediction.boxes):
         predicted = sample.frame.to_canvas(prediction.boxes[:1])
-        draw_box(picture, predicted[0] * scale, colour(1))
+        draw_box(picture, predicted[0] * scale, colour(0))
         if len(sample.boxes) == 1:
             caption = f"{caption} [IoU {paired_iou(predicted, np.float64(sample.boxes))[0]:.2f}]"
     return captioned(picture, caption, _TILE_WIDTH)
