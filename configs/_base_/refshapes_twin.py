@@ -36,6 +36,8 @@ words = [
     "left",
     "leftmost",
     "little",
+    "lower",
+    "middle",
     "of",
     "on",
     "orange",
@@ -59,6 +61,7 @@ words = [
     "topmost",
     "triangle",
     "under",
+    "upper",
     "white",
     "yellow",
     "[start]",
@@ -70,7 +73,7 @@ clip_size = dict(
     patch_size=12,
     vision=dict(width=128, layers=4, heads=4),
     text=dict(width=128, layers=2, heads=4),
-    vocab_size=56,
+    vocab_size=59,
     context_length=20,
 )
 tokenizer = dict(type=WordTokenizer, vocabulary=words, context_length=20)

@@ -34,16 +34,16 @@ train_dataloader = dict(
     sampler=dict(type=EpochSampler),
     collate_fn=collate_fn,
 )
-train_cfg = dict(type=ExactTrainLoop, max_epochs=3)
+train_cfg = dict(type=ExactTrainLoop, max_epochs=2)
 optim_wrapper = dict(
     type=AutocastOptimWrapper,
     precision="bfloat16",
     clip_grad=dict(max_norm=1.0),
-    optimizer=dict(type=AdamW, lr=1.5e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
+    optimizer=dict(type=AdamW, lr=2e-3, betas=(0.9, 0.98), weight_decay=0.05, fused=True),
     constructor=ParamGroupConstructor,
     paramwise_cfg=dict(decay_norms_and_biases=False),
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, by_epoch=False, begin=0, end=200),
-    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=2200, end=2400, eta_min=1e-5),
+    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=1400, end=1600, eta_min=1e-5),
 ]

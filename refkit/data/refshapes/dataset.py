@@ -129,7 +129,9 @@ class RefShapesDataset(_DrawnDataset):
 class RefShapesRegions(_DrawnDataset):
     """One sample per scene, with every object's box and caption: for contrastive pre-training.
 
-    ``meta["captions"]`` holds a text per box; ``text`` names the two largest objects.
+    ``meta["captions"]`` holds a text per box, every second one with the place of the object: what a tower
+    has never had to tell apart, places for instance, no grounding model can read from its tokens. ``text``
+    names the two largest objects.
     """
 
     def __len__(self) -> int:
@@ -147,5 +149,10 @@ class RefShapesRegions(_DrawnDataset):
             image=situation.drawing.image,
             boxes=np.array(situation.drawing.boxes),
             categories=[item.shape for item in situation.items],
-            meta={"captions": captions},
+            meta={
+                "captions": [
+                    item.located_caption if place % 2 else item.caption
+                    for place, item in enumerate(situation.items)
+                ]
+            },
         )

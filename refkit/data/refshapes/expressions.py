@@ -275,5 +275,5 @@ def vocabulary() -> list[str]:
         *sides,
         *(f"in the {words} corner" for _, words in _CORNERS),
         *(word for *_, words in _RELATIONS for word in words),
-        "a an and the bigger biggest smaller smallest from closest to",
+        "a an and the bigger biggest smaller smallest from closest to upper lower middle",
     ]

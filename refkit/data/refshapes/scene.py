@@ -28,6 +28,8 @@ SIZES: dict[str, tuple[float, float]] = {
     "medium": (0.098, 0.118),
     "large": (0.15, 0.18),
 }
+_ROWS = ("top", "upper", "middle", "lower", "bottom")
+_COLUMNS = ("far left", "left", "middle", "right", "far right")
 MIN_OBJECTS, MAX_OBJECTS = 3, 8
 _TRUNCATED_SHARE = 0.12
 _MAX_HIDDEN = 0.3
@@ -69,6 +71,13 @@ class Item:
         fill = "" if self.fill == "solid" else f"{self.fill} "
         article = "an" if f"{size}{fill}{self.colour}"[0] in "aeiou" else "a"
         return f"{article} {size}{fill}{self.colour} {self.shape}"
+
+    @property
+    def located_caption(self) -> str:
+        """`caption` with the place on a grid of five by five: ``a red circle upper far left``."""
+        row = _ROWS[min(int(5 * min(max(self.y, 0.0), 1.0)), 4)]
+        column = _COLUMNS[min(int(5 * min(max(self.x, 0.0), 1.0)), 4)]
+        return f"{self.caption} {row} {column}"
 
     @property
     def attributes(self) -> dict[str, int]:
