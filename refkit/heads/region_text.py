@@ -44,7 +44,7 @@ def box_map(samples: Sequence[ReferringSample], grid: tuple[int, int], offset: f
 class RegionTextHead(nn.Module):
     """Similarity of the sentence with every patch after fusion, ``s_n = e . z_n``.
 
-    ``e`` is the normalised query, ``z_n = mlp(norm(patch_n))`` is not normalised, and there is no temperature.
+    ``e`` is the normalised query; ``z_n = mlp(norm(patch_n))`` is not normalised; there is no temperature.
 
     Args:
         width: channels of the tokens.
