@@ -43,7 +43,7 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=1,
     persistent_workers=True,
-    dataset=dict(type=RefShapesDataset, scenes=2560, scene_seed=0, pipeline=pipeline),
+    dataset=dict(type=RefShapesDataset, scenes=2560, scene_seed=0, keep=2560, pipeline=pipeline),
     sampler=dict(type=EpochSampler),
     collate_fn=collate_fn,
 )
