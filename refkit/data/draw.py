@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 Colour = tuple[int, int, int]
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 # Okabe and Ito's palette without black: told apart by people with any kind of colour vision.
 COLOURS: tuple[Colour, ...] = (
@@ -33,7 +34,7 @@ def colour(index: int) -> Colour:
 
 
 @lru_cache(maxsize=32)
-def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def font(size: int) -> Font:
     """A font of a height in pixels: DejaVu Sans (Latin, Greek, Cyrillic, …) where matplotlib brings it.
 
     matplotlib is located, not imported.
@@ -128,8 +129,7 @@ def captioned(image: Image.Image, text: str, width: int, lines: int = 3, size: i
         (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
     )
     letters = font(size)
-    columns = max(8, int(width / max(1.0, letters.getlength("abcdefghij") / 10)))
-    wrapped = textwrap.wrap(text, columns, max_lines=lines, placeholder=" …") or [""]
+    wrapped = _wrapped(text, width - 6, lines, letters)
     step = size + 5
     tile = Image.new("RGB", (width, scaled.height + step * lines + 8), _PAPER)
     tile.paste(scaled, (0, 0))
@@ -137,6 +137,16 @@ def captioned(image: Image.Image, text: str, width: int, lines: int = 3, size: i
     for index, line in enumerate(wrapped):
         pen.text((3, scaled.height + 4 + index * step), line, font=letters, fill=_INK)
     return tile
+
+
+def _wrapped(text: str, room: int, lines: int, letters: Font) -> list[str]:
+    """The text in lines of at most ``room`` pixels (or of eight characters, where even these need more)."""
+    longest = max(8, min(len(text), room))
+    for columns in range(longest, 7, -1):
+        wrapped = textwrap.wrap(text, columns, max_lines=lines, placeholder=" …")
+        if all(letters.getlength(line) <= room for line in wrapped):
+            break
+    return wrapped
 
 
 def contact_sheet(tiles: Sequence[Image.Image], columns: int = 4, gap: int = 8) -> Image.Image:

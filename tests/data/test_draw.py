@@ -72,6 +72,16 @@ def test_captions_are_wrapped_and_cut():
     assert draw.captioned(grey(), "", 160, lines=2).size == short.size
 
 
+@pytest.mark.parametrize(
+    "text", ["one of two bananas is placed immediately to the right", "W" * 60, "WWWW mmm" * 3, "ill " * 30]
+)
+def test_captions_stay_inside_their_tile(text):
+    tile = np.asarray(draw.captioned(grey(), text, 280, lines=2))
+    below = tile[round(280 * grey().height / grey().width) :]
+    assert (below != below[-1, -1]).any()
+    assert (below[:, -3:] == below[-1, -1]).all()
+
+
 def test_letters_beyond_latin_are_drawn():
     assert draw.font(20).getmask("собака").getbbox() is not None
 
