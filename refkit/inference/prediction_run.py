@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -116,7 +117,13 @@ class PredictionRun:
 
     def _refuse_to_discard(self, path: Path) -> None:
         partial = path.with_name(path.name + ".partial")
-        if not self.resume and partial.is_file():
+        if not self.resume and partial.is_file() and _holds_answers(partial):
             raise PredictionRunError(
                 f"{partial}: an interrupted run left this; continue it with --resume, or delete the file."
             )
+
+
+def _holds_answers(partial: Path) -> bool:
+    """Whether more than the header was written before the interruption."""
+    with partial.open("rb") as lines:
+        return sum(1 for _ in itertools.islice(lines, 2)) > 1

@@ -165,6 +165,14 @@ def test_a_partial_file_of_other_settings_is_not_continued(run, tmp_path, whole)
     assert partial.read_text().count("\n") == 3
 
 
+def test_a_run_that_failed_before_its_first_answer_is_no_obstacle(run, tmp_path):
+    out = tmp_path / "x.predictions.jsonl"
+    assert run("--out", out, "--image-root", "/nowhere").exit_code == 2
+    assert (tmp_path / "x.predictions.jsonl.partial").exists()
+    assert run("--out", out).exit_code == 0
+    assert ids(out) == [f"tiny.{index}" for index in range(COUNT)]
+
+
 def test_limit_workers_and_page(run, tmp_path):
     out, page = tmp_path / "x.predictions.jsonl", tmp_path / "page.png"
     result = run("--out", out, "--limit", 3, "--workers", 1, "--page", page, "--page-count", 2)
