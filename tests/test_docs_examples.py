@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refkit.leaderboard.scoring import score
+
 REPOSITORY = Path(__file__).resolve().parents[1]
-PAGE = REPOSITORY / "docs" / "pages" / "extending.md"
+PAGES = REPOSITORY / "docs" / "pages"
 BLOCK = re.compile(r'^```python title="([^"]+)"\n(.*?)^```$', re.MULTILINE | re.DOTALL)
 
 
@@ -53,7 +55,7 @@ def checkout(tmp_path_factory):
     folder = tmp_path_factory.mktemp("checkout")
     for part in ("refkit", "configs"):
         shutil.copytree(REPOSITORY / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    for name, text in BLOCK.findall(PAGE.read_text("utf-8")):
+    for name, text in BLOCK.findall((PAGES / "extending.md").read_text("utf-8")):
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text, "utf-8")
     (folder / "data" / "pictures").mkdir(parents=True)
@@ -84,3 +86,13 @@ def test_own_parts_are_tested_trained_asked_and_scored(checkout):
     )
     score = json.loads((checkout / "score.json").read_text("utf-8"))
     assert score["protocol"]["id"] == "pointing/1" and 0 <= score["metrics"]["hit"]["value"] <= 1
+
+
+def test_first_score_of_getting_started(tmp_path):
+    page = (PAGES / "getting_started.md").read_text("utf-8")
+    truth, answers = re.findall(r"^```json\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    (tmp_path / "truth.jsonl").write_text(truth, "utf-8")
+    (tmp_path / "answers.jsonl").write_text(answers, "utf-8")
+    result = score(tmp_path / "truth.jsonl", tmp_path / "answers.jsonl")
+    assert result.metrics["acc50"].value == 0.5 and "Acc@0.5 is 50 %" in page
+    assert result.metrics["miou"].value == pytest.approx(0.80 / 2, abs=0.005)
