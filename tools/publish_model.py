@@ -1,6 +1,6 @@
 """Write a trained model as one file for the model zoo and print its entry for metafile.yml.
 
-Example: python tools/publish_model.py work_dirs/quickstart --out model_zoo/refshapes/hivg_tiny.safetensors --half
+Example: python tools/publish_model.py work_dirs/quickstart --out hivg_tiny.safetensors --half
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 source tools/environment.sh
 ensure_environment dev,docs
 
-export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false
+export OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 TOKENIZERS_PARALLELISM=false NO_MKDOCS_2_WARNING=1
 if [ $# -gt 0 ]; then
   exec python -m pytest -n 2 --dist loadgroup "$@"
 fi

@@ -34,7 +34,9 @@ def test_the_released_targets_come_from_the_corners_of_patches(repository):
     # Rasterising can move an edge by up to a pixel: only patches whose corner is that close may differ.
     x, y = np.meshgrid(np.arange(14) * 16.0, np.arange(14) * 16.0)
     for index, (left, top, right, bottom) in enumerate(corners):
-        near = (np.minimum(abs(x - left), abs(x - right)) <= 1) | (np.minimum(abs(y - top), abs(y - bottom)) <= 1)
+        near = (np.minimum(abs(x - left), abs(x - right)) <= 1) | (
+            np.minimum(abs(y - top), abs(y - bottom)) <= 1
+        )
         assert (ours[index] == golden["target_tokens"][index])[~near.reshape(-1)].all()
         assert near.mean() < 0.2
 
