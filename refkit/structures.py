@@ -122,6 +122,8 @@ class Features:
             after fusion what it became (HiVG: end-of-text token; OneRef: first text token).
         region_token: ``(B, C)`` HiVG's [REG] after fusion.
         image: ``(B, C)`` the whole image.
+        similarity: ``(B, N)`` cosine of the sentence and every patch before fusion, from towers that share a
+            space.
         levels: hidden states ``(B, prefix_tokens + N, C_level)`` of chosen backbone blocks, in the order
             they were asked for.
         prefix_tokens: how many tokens stand before the patches in every one of ``levels`` (CLIP: 1, the
@@ -140,6 +142,7 @@ class Features:
     query: Tensor | None = None
     region_token: Tensor | None = None
     image: Tensor | None = None
+    similarity: Tensor | None = None
     levels: tuple[Tensor, ...] | None = None
     prefix_tokens: int = 0
     text_levels: tuple[Tensor, ...] | None = None

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
@@ -37,6 +38,7 @@ class CLIPBackbone(nn.Module):
         visual_levels: hidden states to hand out, 0 = embeddings, ``i`` = output of block ``i``; by default
             the last. Blocks above the highest one are neither run nor trained unless ``pooled``.
         text_levels: the same for the text tower; all of them are taken before its final norm.
+        similarity: also compute ``Features.similarity``, patch by patch in CLIP's shared space.
         pooled: also compute ``Features.image``; without it, what only that needs is frozen.
         weights: None (random), a file, a transformers name or an open_clip tag.
         image_size: another square input in pixels; positions are resized bicubically.
@@ -48,6 +50,7 @@ class CLIPBackbone(nn.Module):
         visual_levels: Sequence[int] | None = None,
         text_levels: Sequence[int] = (),
         pooled: bool = False,
+        similarity: bool = False,
         weights: str | Path | None = None,
         image_size: int | None = None,
     ) -> None:
@@ -58,6 +61,7 @@ class CLIPBackbone(nn.Module):
             text_levels, self.size.text.layers, "text_levels"
         )
         self.pooled = pooled
+        self.similarity = similarity
         state = None if weights is None else clip_weights(size if isinstance(size, str) else "", weights)
         self.clip = CLIPModel(self.size.to_config())
         self.depth = self.size.vision.layers if pooled else max(self.visual_levels)
@@ -110,6 +114,7 @@ class CLIPBackbone(nn.Module):
         maps: dict[str, Tensor] = {}
         states, grid = self._vision_states(inputs["images"], maps if attention else None)
         last = states[self.depth]
+        query = text[torch.arange(len(text), device=text.device), text_end]
         return Features(
             visual=last[:, 1:],
             visual_mask=_image_tokens(inputs, last, grid),
@@ -117,7 +122,8 @@ class CLIPBackbone(nn.Module):
             text=text,
             text_mask=inputs["token_ids"] != 0,
             text_end=text_end,
-            query=text[torch.arange(len(text), device=text.device), text_end],
+            query=query,
+            similarity=self._patch_similarity(last[:, 1:], query) if self.similarity else None,
             image=self.project_visual(last[:, 0]) if self.pooled else None,
             levels=tuple(states[level] for level in self.visual_levels),
             prefix_tokens=1,
@@ -149,6 +155,10 @@ class CLIPBackbone(nn.Module):
         """Class or patch tokens ``(..., Wv)`` of the last block in the shared space ``(..., D)``."""
         return self.clip.visual_projection(self.clip.vision_model.post_layernorm(tokens))
 
+    def _patch_similarity(self, patches: Tensor, query: Tensor) -> Tensor:
+        projected = F.normalize(self.project_visual(patches).float(), dim=-1)
+        return torch.einsum("bnd,bd->bn", projected, F.normalize(query.float(), dim=-1))
+
     def _vision_states(
         self, images: Tensor, maps: dict[str, Tensor] | None
     ) -> tuple[dict[int, Tensor], tuple[int, int]]:
@@ -178,12 +188,14 @@ class CLIPBackbone(nn.Module):
         return self.clip.vision_model.pre_layrnorm(tokens), grid
 
     def _freeze_unused(self) -> None:
+        unused: list[nn.Module] = []
         if not self.pooled:
-            unused = [self.clip.vision_model.post_layernorm, self.clip.visual_projection]
             unused += list(self.clip.vision_model.encoder.layers[self.depth :])
-            for module in unused:
-                module.requires_grad_(False)
             self.clip.logit_scale.requires_grad_(False)
+        if not (self.pooled or self.similarity):
+            unused += [self.clip.vision_model.post_layernorm, self.clip.visual_projection]
+        for module in unused:
+            module.requires_grad_(False)
 
 
 def _resolve(

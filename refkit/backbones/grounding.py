@@ -29,6 +29,8 @@ class GroundingEncoder(nn.Module):
         heads: attention heads; they divide the width.
         feedforward: channels between the two linear maps of a layer; four times the width unless given.
         dropout: in training, on attention weights and on both residual branches.
+        similarity: add the standardised ``Features.similarity`` to the patches, along one learned direction.
+            Not in HiVG: a small model with a small budget starts from where the towers already point.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class GroundingEncoder(nn.Module):
         heads: int = 8,
         feedforward: int | None = None,
         dropout: float = 0.1,
+        similarity: bool = False,
     ) -> None:
         super().__init__()
         self.sizes = sizes
@@ -55,6 +58,7 @@ class GroundingEncoder(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
+        self.similarity = nn.Parameter(torch.randn(width)) if similarity else None
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -81,7 +85,20 @@ class GroundingEncoder(nn.Module):
         if features.levels is None or features.text is None:
             raise ValueError("the grounding encoder needs features with levels and text")
         fused = self.perceiver(torch.cat(features.levels, dim=-1))
-        return self.visual_projection(fused), self.text_projection(features.text)
+        visual = self.visual_projection(fused)
+        if self.similarity is not None:
+            visual = visual + self._pointing(features)[..., None].to(visual.dtype) * self.similarity
+        return visual, self.text_projection(features.text)
+
+    def _pointing(self, features: Features) -> Tensor:
+        """Standardised similarity ``(B, P + N)`` of the patches of the image; 0 for prefix and padding."""
+        if features.similarity is None:
+            raise ValueError("similarity=True needs features.similarity: ask the backbone for it")
+        real = features.visual_mask.float()
+        count = real.sum(dim=1, keepdim=True)
+        centred = (features.similarity - (features.similarity * real).sum(1, keepdim=True) / count) * real
+        spread = (centred.square().sum(1, keepdim=True) / count).sqrt()
+        return F.pad(centred / spread.clamp(min=1e-6), (features.prefix_tokens, 0))
 
     def key_mask(self, features: Features) -> Tensor:
         """``(B, L)`` bool, True = may be looked at: [REG], prefix, patches of the image, real words."""

@@ -225,3 +225,15 @@ def test_an_unknown_tensor_in_an_open_clip_file_is_named(open_clip_model, tmp_pa
     torch.save(state, tmp_path / "x.pt")
     with pytest.raises(WeightError, match=r"resblocks\.0\.ls_1\.gamma has no place"):
         CLIPBackbone(tiny.SIZE, weights=tmp_path / "x.pt")
+
+
+def test_similarity_is_the_cosine_in_the_shared_space():
+    backbone = tiny.build({"type": CLIPBackbone, "size": tiny.SIZE, "similarity": True}).eval()
+    inputs = tiny.inputs(2)
+    with torch.no_grad():
+        features = backbone(inputs)
+        patches = backbone.project_visual(features.visual)
+    expected = torch.cosine_similarity(patches, features.query[:, None], dim=-1)
+    assert torch.allclose(features.similarity, expected, atol=1e-6)
+    assert all(p.requires_grad for p in backbone.clip.visual_projection.parameters())
+    assert tiny.build({"type": CLIPBackbone, "size": tiny.SIZE})(inputs).similarity is None

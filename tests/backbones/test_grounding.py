@@ -161,3 +161,26 @@ def test_backbone_hands_the_token_mask_on():
     assert mask[0].view(4, 4)[:3].all() and not mask[0].view(4, 4)[3].any() and mask[1].all()
     del inputs["padding"]
     assert backbone(inputs).visual_mask.all()
+
+
+def test_similarity_moves_only_patches_of_the_image():
+    torch.manual_seed(0)
+    encoder = GroundingEncoder(sizes=SIZES, width=32, layers=1, heads=4, similarity=True).eval()
+    plain, pointed = features(), features()
+    plain.similarity = torch.zeros(2, 12)
+    pointed.similarity = torch.linspace(-0.2, 0.6, 24).reshape(2, 12)
+    moved = (encoder.project(pointed)[0] - encoder.project(plain)[0]).detach()
+    along = moved @ encoder.similarity.detach() / encoder.similarity.detach().square().sum()
+    real = torch.nn.functional.pad(pointed.visual_mask, (1, 0), value=False)
+    assert along[~real].abs().max() < 1e-5
+    for row in range(2):
+        values = along[row][real[row]]
+        assert float(values.mean()) == pytest.approx(0, abs=1e-5)
+        assert float(values.square().mean()) == pytest.approx(1, abs=1e-4)
+        assert (values.diff() > 0).all()
+
+
+def test_similarity_must_come_from_the_backbone():
+    encoder = GroundingEncoder(sizes=SIZES, width=32, layers=1, heads=4, similarity=True)
+    with pytest.raises(ValueError, match=r"needs features\.similarity: ask the backbone for it"):
+        encoder(features())
