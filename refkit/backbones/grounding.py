@@ -29,8 +29,9 @@ class GroundingEncoder(nn.Module):
         heads: attention heads; they divide the width.
         feedforward: channels between the two linear maps of a layer; four times the width unless given.
         dropout: in training, on attention weights and on both residual branches.
-        similarity: add the standardised ``Features.similarity`` to the patches, along one learned direction.
-            Not in HiVG: a small model with a small budget starts from where the towers already point.
+        similarity: add the standardised ``Features.similarity`` to the patches, along one learned direction,
+            and start [REG] from the patches it points to. Not in HiVG: a small model with a small budget
+            starts from what the towers already know.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class GroundingEncoder(nn.Module):
         )
         self.norm = nn.LayerNorm(width)
         self.similarity = nn.Parameter(torch.randn(width)) if similarity else None
+        self.sharpness = nn.Parameter(torch.tensor(2.0)) if similarity else None
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
@@ -77,7 +79,8 @@ class GroundingEncoder(nn.Module):
         """
         visual, text = self.project(features)
         maps: dict[str, Tensor] = {}
-        sequence = self.fuse(visual, text, self.key_mask(features), maps if attention else None)
+        region = self.start(visual, features)
+        sequence = self.fuse(region, visual, text, self.key_mask(features), maps if attention else None)
         return self.split(sequence, features, maps)
 
     def project(self, features: Features) -> tuple[Tensor, Tensor]:
@@ -89,6 +92,16 @@ class GroundingEncoder(nn.Module):
         if self.similarity is not None:
             visual = visual + self._pointing(features)[..., None].to(visual.dtype) * self.similarity
         return visual, self.text_projection(features.text)
+
+    def start(self, visual: Tensor, features: Features) -> Tensor:
+        """[REG] as it enters the encoder, ``(B, 1, D)``; ``visual`` as `project` gives it."""
+        region = self.region_token.to(visual.dtype).expand(len(visual), 1, -1)
+        if self.sharpness is None:
+            return region
+        outside = ~F.pad(features.visual_mask, (features.prefix_tokens, 0))
+        weights = (self.sharpness * self._pointing(features)).masked_fill(outside, -torch.inf).softmax(dim=1)
+        placed = visual + self.position[1 : 1 + visual.shape[1]].to(visual.dtype)
+        return region + weights[:, None].to(visual.dtype) @ placed
 
     def _pointing(self, features: Features) -> Tensor:
         """Standardised similarity ``(B, P + N)`` of the patches of the image; 0 for prefix and padding."""
@@ -108,7 +121,12 @@ class GroundingEncoder(nn.Module):
         return torch.cat((always, mask, text_mask), dim=1)
 
     def fuse(
-        self, visual: Tensor, text: Tensor, key_mask: Tensor, maps: dict[str, Tensor] | None = None
+        self,
+        region: Tensor,
+        visual: Tensor,
+        text: Tensor,
+        key_mask: Tensor,
+        maps: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """The encoder over ``[REG; visual; text]``: ``(B, L, D)``; ``maps`` collects attention maps."""
         length = 1 + visual.shape[1] + text.shape[1]
@@ -118,7 +136,6 @@ class GroundingEncoder(nn.Module):
                 f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but there are positions for "
                 f"exactly {room - 1} and at most {self.sizes.context_length}: keep to its input size"
             )
-        region = self.region_token.to(visual.dtype).expand(len(visual), 1, -1)
         hidden = torch.cat((region, visual, text), dim=1)
         position, mask = self.position[:length], key_mask[:, None, None, :]
         layer: Any

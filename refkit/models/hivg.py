@@ -76,7 +76,8 @@ class HiVG(ReferringModel):
         """
         features = self.backbone(inputs)
         visual, text = self.encoder.project(features)
-        sequence = self.encoder.fuse(visual, text, self.encoder.key_mask(features))
+        region = self.encoder.start(visual, features)
+        sequence = self.encoder.fuse(region, visual, text, self.encoder.key_mask(features))
         fused = self.encoder.split(sequence, features)
         named = {"visual_tokens": visual, "text_tokens": text, "encoder_out": sequence}
         for head in self._heads():

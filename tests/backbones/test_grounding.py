@@ -63,7 +63,7 @@ def test_equals_detrs_pre_norm_encoder(encoder):
     region = encoder.region_token.expand(2, 1, -1)
     ignored = torch.cat((torch.zeros(2, 2, dtype=torch.bool), ~given.visual_mask, ~given.text_mask), dim=1)
     expected = detr_reference(encoder, torch.cat((region, visual, text), dim=1), ignored)
-    actual = encoder.fuse(visual, text, encoder.key_mask(given))
+    actual = encoder.fuse(encoder.start(visual, given), visual, text, encoder.key_mask(given))
     torch.testing.assert_close(actual, expected, rtol=0, atol=2e-6)
 
 
@@ -72,7 +72,7 @@ def test_parts_of_the_output_have_their_names(encoder):
     given = features()
     fused = encoder(given)
     visual, text = encoder.project(given)
-    sequence = encoder.fuse(visual, text, encoder.key_mask(given))
+    sequence = encoder.fuse(encoder.start(visual, given), visual, text, encoder.key_mask(given))
     assert torch.equal(fused.region_token, sequence[:, 0])
     assert torch.equal(fused.visual, sequence[:, 2:14])
     assert torch.equal(fused.text, sequence[:, 14:])
@@ -184,3 +184,17 @@ def test_similarity_must_come_from_the_backbone():
     encoder = GroundingEncoder(sizes=SIZES, width=32, layers=1, heads=4, similarity=True)
     with pytest.raises(ValueError, match=r"needs features\.similarity: ask the backbone for it"):
         encoder(features())
+
+
+def test_the_region_token_starts_where_the_similarity_points():
+    torch.manual_seed(0)
+    encoder = GroundingEncoder(sizes=SIZES, width=32, layers=1, heads=4, similarity=True).eval()
+    given = features()
+    given.similarity = torch.full((2, 12), -1.0)
+    given.similarity[:, 5] = 1.0
+    given.similarity[0, 9] = 9.0  # padding of the first sample: must not attract
+    with torch.no_grad():
+        visual, _ = encoder.project(given)
+        start = encoder.start(visual, given)[:, 0]
+        expected = encoder.region_token + visual[:, 6] + encoder.position[7]
+        assert torch.cosine_similarity(start, expected).min() > 0.98
