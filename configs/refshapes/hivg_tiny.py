@@ -1,8 +1,9 @@
 """The small twin of HiVG on RefShapes: what the quick start trains. About six minutes on two CPU cores.
 
 Not a row of any paper. Starts from the small CLIP of ``clip_pretrain.py``, as HiVG starts from CLIP. Two
-additions make a small budget enough: the region-text constraint (HiVG's own, section 3.4) and the similarity
-of CLIP's patches to the sentence as an input of the encoder (ours).
+additions make a small budget enough: the region-text constraint (HiVG's own, section 3.4), and an
+encoder that starts from sine positions and from where CLIP's patches already point (ours, see
+`GroundingEncoder`).
 
     refkit train configs/refshapes/hivg_tiny.py
 """
@@ -37,7 +38,9 @@ model = dict(
     type=HiVG,
     data_preprocessor=preprocessor,
     backbone=backbone,
-    encoder=dict(type=GroundingEncoder, width=128, layers=3, heads=4, dropout=0.0, similarity=True),
+    encoder=dict(
+        type=GroundingEncoder, width=128, layers=3, heads=4, dropout=0.0, sine=True, similarity=True
+    ),
     heads=dict(
         box=dict(type=BoxHead),
         region_text=dict(type=RegionTextHead, hidden=256, decided_at="centre"),

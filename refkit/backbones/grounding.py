@@ -29,6 +29,9 @@ class GroundingEncoder(nn.Module):
         heads: attention heads; they divide the width.
         feedforward: channels between the two linear maps of a layer; four times the width unless given.
         dropout: in training, on attention weights and on both residual branches.
+        sine: positions of patches start as two-dimensional sines (DETR) instead of noise, and all positions
+            are also added to the tokens before the first layer, so that [REG] can read a place from what it
+            attends to. Not in HiVG, whose layers add positions to queries and keys only.
         similarity: add the standardised ``Features.similarity`` to the patches, along one learned direction,
             and start [REG] from the patches it points to. Not in HiVG: a small model with a small budget
             starts from what the towers already know.
@@ -43,6 +46,7 @@ class GroundingEncoder(nn.Module):
         heads: int = 8,
         feedforward: int | None = None,
         dropout: float = 0.1,
+        sine: bool = False,
         similarity: bool = False,
     ) -> None:
         super().__init__()
@@ -59,6 +63,10 @@ class GroundingEncoder(nn.Module):
             for _ in range(layers)
         )
         self.norm = nn.LayerNorm(width)
+        self.sine = sine
+        if sine:
+            with torch.no_grad():
+                self.position[1 + sizes.prefix_tokens : 1 + visual_tokens] = sine_positions(sizes.grid, width)
         self.similarity = nn.Parameter(torch.randn(width)) if similarity else None
         self.sharpness = nn.Parameter(torch.tensor(2.0)) if similarity else None
         for parameter in self.layers.parameters():
@@ -138,6 +146,8 @@ class GroundingEncoder(nn.Module):
             )
         hidden = torch.cat((region, visual, text), dim=1)
         position, mask = self.position[:length], key_mask[:, None, None, :]
+        if self.sine:
+            hidden = hidden + position.to(hidden.dtype)
         layer: Any
         for index, layer in enumerate(self.layers):
             if maps is not None:
@@ -159,6 +169,23 @@ class GroundingEncoder(nn.Module):
             query=text[torch.arange(len(text), device=text.device), features.text_end],
             attention={**features.attention, **(maps or {})},
         )
+
+
+def sine_positions(grid: tuple[int, int], width: int) -> Tensor:
+    """``(rows * columns, width)``: a quarter each of sin and cos of the row and of the column.
+
+    Wavelengths run from four grids, which keeps the place almost linear, down to two cells.
+    """
+    waves = torch.arange(width // 4) / max(width // 4 - 1, 1)
+    axes = []
+    for cells in grid:
+        place = (torch.arange(cells) + 0.5) / cells
+        angle = place[:, None] * (torch.pi / 2) * (2.0 * cells) ** waves
+        axes.append(torch.cat((angle.sin(), angle.cos()), dim=1))
+    rows = axes[0][:, None].expand(-1, grid[1], -1)
+    columns = axes[1][None].expand(grid[0], -1, -1)
+    table = torch.cat((rows, columns), dim=2).reshape(grid[0] * grid[1], -1)
+    return F.pad(table, (0, width - table.shape[1]))
 
 
 class EncoderLayer(nn.Module):

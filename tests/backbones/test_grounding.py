@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from refkit.backbones import CLIPBackbone, GroundingEncoder
-from refkit.backbones.grounding import PositionedAttention
+from refkit.backbones.grounding import PositionedAttention, sine_positions
 from refkit.backbones.padding import visual_token_mask
 from refkit.structures import Features, FeatureSizes
 
@@ -198,3 +198,26 @@ def test_the_region_token_starts_where_the_similarity_points():
         start = encoder.start(visual, given)[:, 0]
         expected = encoder.region_token + visual[:, 6] + encoder.position[7]
         assert torch.cosine_similarity(start, expected).min() > 0.98
+
+
+def test_a_place_can_be_read_linearly_from_the_sine_positions():
+    table = sine_positions((8, 6), 32)
+    rows, columns = torch.meshgrid(torch.arange(8.0), torch.arange(6.0), indexing="ij")
+    place = torch.stack((rows.flatten(), columns.flatten()), dim=1)
+    inputs = torch.cat((table, torch.ones(48, 1)), dim=1)
+    solution = torch.linalg.lstsq(inputs, place).solution
+    assert (inputs @ solution - place).abs().max() < 0.02
+    assert torch.cdist(table, table).add(torch.eye(48) * 9).min() > 0.1
+
+
+def test_sine_positions_enter_the_tokens():
+    torch.manual_seed(0)
+    plain = GroundingEncoder(sizes=SIZES, width=32, layers=0, heads=4)
+    sine = GroundingEncoder(sizes=SIZES, width=32, layers=0, heads=4, sine=True)
+    assert torch.allclose(sine.position[2:14], sine_positions((3, 4), 32))
+    sine.load_state_dict(plain.state_dict())
+    region, visual, text = torch.zeros(1, 1, 32), torch.zeros(1, 13, 32), torch.zeros(1, 2, 32)
+    mask = torch.ones(1, 16, dtype=torch.bool)
+    assert plain.fuse(region, visual, text, mask).abs().max() < 1e-6
+    entered = sine.fuse(region, visual, text, mask)
+    assert torch.allclose(entered[0], sine.norm(sine.position[:16]), atol=1e-5)
