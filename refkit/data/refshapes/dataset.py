@@ -138,10 +138,9 @@ class RefShapesDataset(_DrawnDataset):
 class RefShapesRegions(_DrawnDataset):
     """One sample per scene, with every object's box and caption: for contrastive pre-training.
 
-    ``meta["captions"]`` holds a text per box. In turn it is the object's caption, its caption with its place,
-    and an expression of the scene that means it (where there is one): what a tower has never had to tell
-    apart, places for instance, no grounding model can read from its tokens. ``text`` names the two largest
-    objects.
+    ``meta["captions"]`` holds a text per box, every second one with the place of the object: what a tower
+    has never had to tell apart, places for instance, no grounding model can read from its tokens. ``text``
+    names the two largest objects.
     """
 
     def __len__(self) -> int:
@@ -159,15 +158,10 @@ class RefShapesRegions(_DrawnDataset):
             image=situation.drawing.image,
             boxes=np.array(situation.drawing.boxes),
             categories=[item.shape for item in situation.items],
-            meta={"captions": _texts(situation)},
+            meta={
+                "captions": [
+                    item.located_caption if place % 2 else item.caption
+                    for place, item in enumerate(situation.items)
+                ]
+            },
         )
-
-
-def _texts(situation: Situation) -> list[str]:
-    """One text per object, of three kinds in turn; the turn differs from scene to scene."""
-    spoken = {expression.target: expression.text for expression in situation.expressions}
-    texts = []
-    for place, item in enumerate(situation.items):
-        turn = (situation.index + place) % 3
-        texts.append((spoken.get(place, item.caption), item.caption, item.located_caption)[turn])
-    return texts
