@@ -167,7 +167,7 @@ def remove_checkpoint(path: Path) -> None:
 
 def remove_leftovers(folder: str | Path) -> None:
     """Delete the temporary files that a killed process left behind in a work directory."""
-    for leftover in Path(folder).glob(".*.pth*.tmp"):
+    for leftover in Path(folder).glob(".*.tmp"):
         leftover.unlink(missing_ok=True)
 
 
