@@ -10,7 +10,7 @@ from mmengine.config import read_base
 with read_base():
     from .hivg_tiny import *
 
-train_dataloader["dataset"].update(scenes=10240, keep=1)
+train_dataloader["dataset"].update(scenes=20480, keep=1)
 train_cfg.update(max_epochs=3)
 param_scheduler[0].update(end=200)
-param_scheduler[1].update(begin=200, T_max=4600, end=4800)
+param_scheduler[1].update(begin=200, T_max=9400, end=9600)
