@@ -3,7 +3,7 @@
 #
 #   ./tools/quickstart.sh
 #
-# Needs Python 3.11 or newer and nothing else; about ten minutes on two CPU cores after installation.
+# Needs Python 3.11 or newer and nothing else; about nine minutes on two CPU cores after installation.
 # Safe to run twice: an interrupted training continues, finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
