@@ -122,6 +122,8 @@ class Features:
             after fusion what it became (HiVG: end-of-text token; OneRef: first text token).
         region_token: ``(B, C)`` HiVG's [REG] after fusion.
         image: ``(B, C)`` the whole image.
+        sentence: ``(B, C)`` the whole sentence in the same space, before any fusion.
+        contrast_scale: factor of the cosine of ``image`` and ``sentence``, the inverse temperature.
         similarity: ``(B, N)`` cosine of the sentence and every patch before fusion, from towers that share a
             space.
         levels: hidden states ``(B, prefix_tokens + N, C_level)`` of chosen backbone blocks, in the order
@@ -142,6 +144,8 @@ class Features:
     query: Tensor | None = None
     region_token: Tensor | None = None
     image: Tensor | None = None
+    sentence: Tensor | None = None
+    contrast_scale: Tensor | None = None
     similarity: Tensor | None = None
     levels: tuple[Tensor, ...] | None = None
     prefix_tokens: int = 0

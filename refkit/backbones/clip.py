@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
 
+from refkit.backbones.bridge import CrossModalBridge, bridged
 from refkit.backbones.clip_sizes import CLIPSize, clip_size
 from refkit.backbones.clip_weights import clip_weights, fit_positions, published_activation, resize_positions
 from refkit.backbones.padding import visual_token_mask
@@ -27,11 +28,7 @@ from refkit.structures import Features, FeatureSizes
 
 @MODELS.register_module()
 class CLIPBackbone(nn.Module):
-    """CLIP with per-level taps.
-
-    The text tower runs first: a bridge that mixes words into the vision tower (the next step of HiVG)
-        replaces single
-    entries of ``clip.vision_model.encoder.layers`` and finds the text levels ready in `forward`.
+    """CLIP with per-level taps and, where asked for, bridges from the words into the vision tower.
 
     Args:
         size: numbers (see `CLIPSize`), or the name of a published model (open_clip's or transformers').
@@ -40,6 +37,7 @@ class CLIPBackbone(nn.Module):
         text_levels: the same for the text tower; all of them are taken before its final norm.
         similarity: also compute ``Features.similarity``, patch by patch in CLIP's shared space.
         pooled: also compute ``Features.image``; without it, what only that needs is frozen.
+        bridge: config of a `CrossModalBridge`; its sizes are this CLIP's.
         weights: None (random), a file, a transformers name or an open_clip tag.
         image_size: another square input in pixels; positions are resized bicubically.
     """
@@ -51,6 +49,7 @@ class CLIPBackbone(nn.Module):
         text_levels: Sequence[int] = (),
         pooled: bool = False,
         similarity: bool = False,
+        bridge: Mapping[str, Any] | None = None,
         weights: str | Path | None = None,
         image_size: int | None = None,
     ) -> None:
@@ -68,6 +67,8 @@ class CLIPBackbone(nn.Module):
         if state is not None:
             load_strictly(self.clip, fit_positions(state, self.size.grid), str(weights))
         self._freeze_unused()
+        self.bridges = None if bridge is None else self._build_bridges(bridge)
+        self.bridging = self.bridges is not None
 
     @classmethod
     def from_name(cls, name: str, weights: str | Path | None = None, **options: Any) -> CLIPBackbone:
@@ -103,7 +104,7 @@ class CLIPBackbone(nn.Module):
                 optionally ``padding (B, H, W)``, True = padded pixel (CLIP itself looks at the padding; what
                 follows may not).
             attention: also return softmax maps, ``attention["vision.<i>"] (B, heads, 1 + N, 1 + N)`` of
-                block ``i``.
+                block ``i`` and ``attention["bridge.<i>"] (B, heads, 1 + N, T)`` of its bridge.
 
         Returns:
             ``visual (B, N, Wv)`` patches of the highest level run, ``levels`` with the class token first,
@@ -112,7 +113,8 @@ class CLIPBackbone(nn.Module):
         """
         text_states, text, text_end = self.encode_text(inputs["token_ids"])
         maps: dict[str, Tensor] = {}
-        states, grid = self._vision_states(inputs["images"], maps if attention else None)
+        words = self.bridges.words(text_states, text) if self.bridges and self.bridging else {}
+        states, grid = self._vision_states(inputs["images"], words, maps if attention else None)
         last = states[self.depth]
         query = text[torch.arange(len(text), device=text.device), text_end]
         return Features(
@@ -125,6 +127,8 @@ class CLIPBackbone(nn.Module):
             query=query,
             similarity=self._patch_similarity(last[:, 1:], query) if self.similarity else None,
             image=self.project_visual(last[:, 0]) if self.pooled else None,
+            sentence=query,
+            contrast_scale=self.scale,
             levels=tuple(states[level] for level in self.visual_levels),
             prefix_tokens=1,
             text_levels=tuple(text_states[level] for level in self.text_levels) or None,
@@ -138,15 +142,17 @@ class CLIPBackbone(nn.Module):
         position.
 
         Returns:
-            Hidden states ``(B, T, Wt)`` of the levels asked for, before the final norm; projected words
-            ``(B, T, D)``; index ``(B,)`` of the end-of-text token, the first position of the largest id.
+            Hidden states ``(B, T, Wt)`` of the levels asked for, also by bridges, before the final norm;
+            projected words ``(B, T, D)``; index ``(B,)`` of the end-of-text token, the first position of
+            the largest id.
         """
         tower = self.clip.text_model
         states: dict[int, Tensor] = {}
+        wanted = {*self.text_levels, *(self.bridges.text_levels if self.bridges else ())}
         hidden = tower.embeddings(input_ids=token_ids)
         for level, block in enumerate((None, *tower.encoder.layers)):
             hidden = hidden if block is None else block(hidden, None, is_causal=True)
-            if level in self.text_levels:
+            if level in wanted:
                 states[level] = hidden
         words = self.clip.text_projection(tower.final_layer_norm(hidden))
         return states, words, token_ids.argmax(dim=-1)
@@ -160,7 +166,7 @@ class CLIPBackbone(nn.Module):
         return torch.einsum("bnd,bd->bn", projected, F.normalize(query.float(), dim=-1))
 
     def _vision_states(
-        self, images: Tensor, maps: dict[str, Tensor] | None
+        self, images: Tensor, words: Mapping[int, Tensor], maps: dict[str, Tensor] | None
     ) -> tuple[dict[int, Tensor], tuple[int, int]]:
         tower = self.clip.vision_model
         hidden, grid = self._embed(images)
@@ -168,10 +174,46 @@ class CLIPBackbone(nn.Module):
         for level, block in enumerate(tower.encoder.layers[: self.depth], start=1):
             if maps is not None:
                 maps[f"vision.{level - 1}"] = _attention_map(block, hidden)
-            hidden = block(hidden, None)
+            hidden = self._through(level - 1, block, hidden, words, maps)
             if level in self.visual_levels or level == self.depth:
                 states[level] = hidden
         return states, grid
+
+    def _through(
+        self,
+        index: int,
+        block: nn.Module,
+        hidden: Tensor,
+        words: Mapping[int, Tensor],
+        maps: dict[str, Tensor] | None,
+    ) -> Tensor:
+        """Block ``index``, with its bridge where it has one and words are at hand."""
+        if index not in words:
+            return block(hidden, None)
+        bridges: Any = self.bridges
+
+        def bridge(states: Tensor) -> Tensor:
+            if maps is not None:
+                maps[f"bridge.{index}"] = bridges.attention_map(index, states, words[index])
+            return bridges(index, states, words[index])
+
+        return bridged(block, bridge, hidden)
+
+    def _build_bridges(self, bridge: Mapping[str, Any]) -> CrossModalBridge:
+        size = self.size
+        bridges: CrossModalBridge = MODELS.build(
+            {
+                "width": size.vision.width,
+                "heads": size.vision.heads,
+                "text_width": size.text.width,
+                "embed": size.embed,
+                "context_length": size.context_length,
+                "depth": self.depth,
+                **bridge,
+            }
+        )
+        _checked_levels(bridges.text_levels or None, size.text.layers, "text_levels of the bridge")
+        return bridges
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         embeddings, patch = self.clip.vision_model.embeddings, self.size.patch_size

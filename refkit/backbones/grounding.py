@@ -82,14 +82,38 @@ class GroundingEncoder(nn.Module):
         """Fuse; ``region_token, visual, text, query`` of the result are outputs of the encoder.
 
         Args:
-            features: with ``levels``, ``text``, ``text_mask`` and ``text_end``.
+            features: with ``levels``, ``text``, ``text_mask`` and ``text_end``. Words after the longest text
+                of the batch are left out: they are masked, so nothing else changes.
             attention: also return ``attention["grounding.<i>"] (B, heads, L, L)`` of every layer.
         """
+        features = without_trailing_padding(features)
         visual, text = self.project(features)
         maps: dict[str, Tensor] = {}
         region = self.start(visual, features)
         sequence = self.fuse(region, visual, text, self.key_mask(features), maps if attention else None)
         return self.split(sequence, features, maps)
+
+    def read(self, features: Features) -> Features:
+        """Only ``region_token``, exactly as `forward` computes it: what [REG] may not look at is left out.
+
+        Masked tokens answer nobody, so they are not carried through the layers, and the last layer runs for
+        [REG] alone.
+        """
+        visual, text = self.project(features)
+        region = self.start(visual, features)
+        mask = self.key_mask(features)
+        hidden = torch.cat((region, visual, text), dim=1)
+        length = int(mask.sum(dim=1).max())
+        order = (~mask).to(torch.uint8).argsort(dim=1, stable=True)[:, :length]
+        position = self.position[order]
+        hidden = hidden.gather(1, order[..., None].expand(-1, -1, self.width))
+        if self.sine:
+            hidden = hidden + position.to(hidden.dtype)
+        kept = mask.gather(1, order)[:, None, None, :]
+        layers: list[Any] = list(self.layers)
+        for layer in layers[:-1]:
+            hidden = layer(hidden, position, kept)
+        return replace(features, region_token=self.norm(layers[-1].first(hidden, position, kept))[:, 0])
 
     def project(self, features: Features) -> tuple[Tensor, Tensor]:
         """Tokens that enter the encoder: ``(B, P + N, D)`` visual ones and ``(B, T, D)`` words."""
@@ -171,6 +195,14 @@ class GroundingEncoder(nn.Module):
         )
 
 
+def without_trailing_padding(features: Features) -> Features:
+    """The same features with ``text`` cut to the longest text of the batch."""
+    if features.text is None or features.text_mask is None or features.text_end is None:
+        return features
+    length = int(features.text_end.max()) + 1
+    return replace(features, text=features.text[:, :length], text_mask=features.text_mask[:, :length])
+
+
 def sine_positions(grid: tuple[int, int], width: int) -> Tensor:
     """``(rows * columns, width)``: a quarter each of sin and cos of the row and of the column.
 
@@ -201,8 +233,15 @@ class EncoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, position: Tensor, mask: Tensor) -> Tensor:
-        """``hidden (B, L, D)``, ``position (L, D)``, ``mask (B, 1, 1, L)`` bool, True = may be looked at."""
+        """``hidden (B, L, D)``, ``position (L, D)`` or ``(B, L, D)``, ``mask (B, 1, 1, L)`` True = key."""
         hidden = hidden + self.dropout(self.self_attn(self.norm1(hidden), position, mask))
+        inner = self.dropout(F.relu(self.linear1(self.norm2(hidden))))
+        return hidden + self.dropout(self.linear2(inner))
+
+    def first(self, hidden: Tensor, position: Tensor, mask: Tensor) -> Tensor:
+        """What `forward` gives for the first token alone: ``(B, 1, D)``."""
+        states = self.norm1(hidden)
+        hidden = hidden[:, :1] + self.dropout(self.self_attn(states, position, mask, queries=1))
         inner = self.dropout(F.relu(self.linear1(self.norm2(hidden))))
         return hidden + self.dropout(self.linear2(inner))
 
@@ -241,9 +280,13 @@ class PositionedAttention(nn.Module):
         query, key = pair.view(batch, length, 2, self.heads, -1).permute(2, 0, 3, 1, 4)
         return query, key, value.view(batch, length, self.heads, -1).transpose(1, 2)
 
-    def forward(self, states: Tensor, position: Tensor, mask: Tensor) -> Tensor:
-        """``states (B, L, D)`` attend to each other where ``mask (B, 1, 1, L)`` is True."""
+    def forward(self, states: Tensor, position: Tensor, mask: Tensor, queries: int | None = None) -> Tensor:
+        """``states (B, L, D)`` attend to each other where ``mask (B, 1, 1, L)`` is True.
+
+        With ``queries``, only that many from the front are answered.
+        """
         query, key, value = self.project(states, position)
+        query = query[:, :, :queries]
         dropout = self.dropout if self.training else 0.0
         mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer as WordLevelTokenizer
 
 _LOG = logging.getLogger(__name__)
+_QUOTED = 80
+_START, _END = "[start]", "[end]"
 
 
 class TokenizerError(ValueError):
@@ -35,7 +37,7 @@ class Tokenizer(ABC):
         context_length: positions per text, start and end included.
         vocab_size: number of ids; ``start_id`` and ``eot_id`` are the last two.
         pad_id: id of padding.
-        cut: how many texts have been cut so far.
+        cut: how many different texts have been cut so far.
     """
 
     pad_id = 0
@@ -49,11 +51,23 @@ class Tokenizer(ABC):
         self.vocab_size = vocab_size
         self.start_id = vocab_size - 2
         self.eot_id = vocab_size - 1
-        self.cut = 0
+        self._cut: set[str] = set()
+
+    @property
+    def cut(self) -> int:
+        """How many different texts have been cut so far."""
+        return len(self._cut)
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of the words of each text, without start, end or padding."""
+
+    @abstractmethod
+    def spell(self, ids: Sequence[int]) -> list[tuple[str, int]]:
+        """Each word of one encoded text with the number of its ids, in order.
+
+        ``[start]`` and ``[end]`` count as words, padding does not.
+        """
 
     def __call__(self, texts: Sequence[str]) -> Tensor:
         """Token ids ``(B, context_length)`` int64 of ``B`` texts.
@@ -71,26 +85,33 @@ class Tokenizer(ABC):
                 )
             framed = [self.start_id, *words[:room], self.eot_id]
             ids[row, : len(framed)] = torch.tensor(framed)
-        self._count_cut(sum(len(words) > room for words in rows))
+        self._note_cut([text for text, words in zip(texts, rows, strict=True) if len(words) > room])
         return ids
 
-    def _count_cut(self, new: int) -> None:
-        before, self.cut = self.cut, self.cut + new
-        # Said at the 1st, 2nd, 4th, 8th, ... text: a long run must not drown in it.
-        if new and self.cut.bit_length() > before.bit_length():
+    def _note_cut(self, texts: Sequence[str]) -> None:
+        """Speak of the first cut at once; `cut_summary` has the number at the end of a run."""
+        if texts and not self._cut:
             _LOG.warning(
-                "%d text(s) longer than %d tokens have been cut so far", self.cut, self.context_length
+                "%r is longer than the %d tokens that the model takes and was cut; others are counted and "
+                "reported at the end",
+                _shortened(texts[0]),
+                self.context_length,
             )
+        self._cut.update(texts)
+
+    def cut_summary(self) -> str | None:
+        """One sentence on all texts cut so far; None where there were none."""
+        if not self._cut:
+            return None
+        many = "1 text was" if self.cut == 1 else f"{self.cut:,} different texts were"
+        return (
+            f"{many} longer than the {self.context_length} tokens that the model takes (start and end "
+            "included); the words beyond were not read"
+        )
 
 
-def trim_to_longest(token_ids: Tensor, pad_id: int = 0) -> Tensor:
-    """Drop the columns of ``(B, T)`` that are padding in every text of the batch.
-
-    Exact for a causal text tower (padding stands after the end token, where nothing looks) and for an
-    encoder that masks padded keys. Call it before the ids move to an accelerator: it reads their values.
-    """
-    used = (token_ids != pad_id).any(dim=0).nonzero()
-    return token_ids[:, : int(used[-1]) + 1] if len(used) else token_ids
+def _shortened(text: str) -> str:
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 1]}…"
 
 
 @MODELS.register_module()
@@ -107,6 +128,24 @@ class CLIPTokenizer(Tokenizer):
         """Byte-pair ids of each text (fixed unicode, HTML unescaped, white space collapsed, lower-cased)."""
         return [self._bpe.encode(text) for text in texts]
 
+    def spell(self, ids: Sequence[int]) -> list[tuple[str, int]]:
+        """Byte pairs joined to words."""
+        words: list[tuple[str, int]] = []
+        held: list[int] = []
+        for token in (token for token in ids if token != self.pad_id):
+            frame = {self.start_id: _START, self.eot_id: _END}.get(token)
+            if held and frame:  # a text that was cut inside a word
+                words.append((self._bpe.decode(held).strip(), len(held)))
+                held = []
+            if frame:
+                words.append((frame, 1))
+                continue
+            held.append(token)
+            if self._bpe.decoder[token].endswith("</w>"):
+                words.append((self._bpe.decode(held).strip(), len(held)))
+                held = []
+        return words
+
 
 @MODELS.register_module()
 class WordTokenizer(Tokenizer):
@@ -121,7 +160,7 @@ class WordTokenizer(Tokenizer):
         context_length: positions per text, start and end included.
     """
 
-    specials = ("[pad]", "[unk]", "[start]", "[end]")
+    specials = ("[pad]", "[unk]", _START, _END)
 
     def __init__(self, vocabulary: str | Path | Sequence[str], context_length: int = 32) -> None:
         if isinstance(vocabulary, str | Path):
@@ -157,6 +196,10 @@ class WordTokenizer(Tokenizer):
         if new:
             _LOG.warning("words outside the vocabulary are read as [unk]: %s", ", ".join(map(repr, new[:10])))
         return [encoding.ids for encoding in encodings]
+
+    def spell(self, ids: Sequence[int]) -> list[tuple[str, int]]:
+        """One word per id."""
+        return [(str(self._words.id_to_token(token)), 1) for token in ids if token != self.pad_id]
 
     @classmethod
     def train(cls, texts: Iterable[str], path: str | Path, context_length: int = 32) -> WordTokenizer:

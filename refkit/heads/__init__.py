@@ -1,6 +1,12 @@
-"""Task heads: `Features` in, losses and predictions out. A head never imports a backbone."""
+"""Task heads: `Features` in, losses and predictions out. A head never imports a backbone.
+
+Every head has ``needs`` (the fields of `Features` it reads), ``answers`` (whether it predicts, or only
+teaches), ``tensors``, ``loss`` and, if it answers, ``predict``.
+"""
 
 from refkit.heads.box import BoxHead
+from refkit.heads.contrast import ContrastHead
+from refkit.heads.mask import MaskHead
 from refkit.heads.region_text import RegionTextHead
 
-__all__ = ["BoxHead", "RegionTextHead"]
+__all__ = ["BoxHead", "ContrastHead", "MaskHead", "RegionTextHead"]

@@ -59,6 +59,7 @@ class BoxHead(nn.Module):
     """
 
     needs = ("region_token",)
+    answers = True
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from refkit.losses.masks import dice, focal
 from refkit.registry import MODELS
-from refkit.structures import Features, Prediction, ReferringSample
+from refkit.structures import Features, ReferringSample
 
 _OFFSETS = {"corner": 0.0, "centre": 0.5}
 
@@ -55,6 +55,7 @@ class RegionTextHead(nn.Module):
     """
 
     needs = ("visual", "query")
+    answers = False
 
     def __init__(
         self,
@@ -96,7 +97,3 @@ class RegionTextHead(nn.Module):
             "loss_rtcc_focal": self.focal_weight * focal(logits, target),
             "loss_rtcc_dice": self.dice_weight * dice(logits, target),
         }
-
-    def predict(self, features: Features, data_samples: Sequence[ReferringSample]) -> list[Prediction]:
-        """Nothing to add to what other heads answer."""
-        return [Prediction(id=sample.id) for sample in data_samples]

@@ -32,6 +32,7 @@ class ReferringModel(BaseModel):
             data_preprocessor = MODELS.build(dict(data_preprocessor))
         super().__init__(data_preprocessor=data_preprocessor)
         self.freeze = tuple(freeze)
+        self.without: frozenset[str] = frozenset()
 
     @abstractmethod
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
@@ -67,6 +68,10 @@ class ReferringModel(BaseModel):
         if data_samples is None:
             raise ValueError(f"mode={mode!r} needs data_samples")
         return self.loss(named, data_samples) if mode == "loss" else self.predict(named, data_samples)
+
+    def enter_stage(self, stage: Mapping[str, Any]) -> None:
+        """Become what a stage of a training plan asks for; ``without`` names parts that are switched off."""
+        self.without = frozenset(stage.get("without", ()))
 
     def apply_freeze(self) -> None:
         """Switch off gradients of everything in `freeze`; called at the end of a family's constructor.

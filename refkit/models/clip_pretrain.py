@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from refkit.backbones.tokenizer import trim_to_longest
+from refkit.data.token_ids import trim_to_longest
 from refkit.losses.contrastive import contrast_logits, symmetric_contrast
 from refkit.models.base import ReferringModel
 from refkit.registry import MODELS

@@ -49,6 +49,12 @@ class HiVG(ReferringModel):
             self.encoder.start_from(projection)
         self.apply_freeze()
 
+    def enter_stage(self, stage: Mapping[str, Any]) -> None:
+        """See `ReferringModel.enter_stage`; ``without`` may name heads and ``backbone.bridges``."""
+        super().enter_stage(stage)
+        if hasattr(self.backbone, "bridging"):
+            self.backbone.bridging = "backbone.bridges" not in self.without
+
     def features(self, inputs: Mapping[str, Tensor], attention: bool = False) -> Features:
         """Fused features of a batch; ``attention`` asks for the maps of both transformers."""
         return self.encoder(self.backbone(inputs, attention=attention), attention=attention)
@@ -63,29 +69,43 @@ class HiVG(ReferringModel):
 
     @torch.no_grad()
     def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
-        """Predictions of all heads, merged per sample."""
-        features = self.features(inputs)
-        answers = [head.predict(features, data_samples) for head in self._heads()]
+        """Predictions of the heads that answer, merged per sample.
+
+        Where all of them read [REG] alone, nothing else is computed (`GroundingEncoder.read`).
+        """
+        heads = [head for head in self._heads() if head.answers]
+        features = self.backbone(inputs)
+        lean = all(head.needs == ("region_token",) for head in heads) and hasattr(self.encoder, "read")
+        features = self.encoder.read(features) if lean else self.encoder(features)
+        answers = [head.predict(features, data_samples) for head in heads]
         return [_merge(parts) for parts in zip(*answers, strict=True)]
 
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-        """What enters and leaves the encoder, and what the heads say.
+        """What enters and leaves the encoder, and what the heads say; names as in the released code's order.
 
-        ``visual_tokens (B, 1 + N, D)``, ``text_tokens (B, T, D)``, ``encoder_out (B, L, D)``, and by the box
-        head ``box_logits (B, 4)``, ``pred_boxes (B, 4)``.
+        ``visual_tokens (B, 1 + N, D)``, ``text_tokens (B, T, D)``, ``encoder_out (B, L, D)``,
+        ``visual_token_mask (B, N)`` and ``text_token_mask (B, T)`` (True = masked), and by the heads
+        ``box_logits (B, 4)``, ``pred_boxes (B, 4)``, ``rtcc_logits (B, N)``, ``logits_per_text (B, B)``,
+        ``seg_logits (B, 1, 8 rows, 8 columns)``.
         """
         features = self.backbone(inputs)
         visual, text = self.encoder.project(features)
         region = self.encoder.start(visual, features)
         sequence = self.encoder.fuse(region, visual, text, self.encoder.key_mask(features))
         fused = self.encoder.split(sequence, features)
-        named = {"visual_tokens": visual, "text_tokens": text, "encoder_out": sequence}
+        named = {
+            "visual_tokens": visual,
+            "text_tokens": text,
+            "encoder_out": sequence,
+            "visual_token_mask": ~features.visual_mask,
+            "text_token_mask": ~features.text_mask,
+        }
         for head in self._heads():
             named.update(head.tensors(fused))
         return named
 
     def _heads(self) -> list[Any]:
-        return list(self.heads.values())
+        return [head for name, head in self.heads.items() if f"heads.{name}" not in self.without]
 
 
 def _merge(parts: Sequence[Prediction]) -> Prediction:
