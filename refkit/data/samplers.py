@@ -27,28 +27,37 @@ class EpochSampler(Sampler[int]):
         uneven: what to do when the ranks do not divide the data set: ``"drop"`` leaves out the last
             ``len(dataset) % ranks`` of the permutation (others in every epoch), ``"pad"`` repeats its first
             ones.
+        samples: of an epoch, over all ranks; None = the whole data set. Epochs of another length follow each
+            other through permutation after permutation, so that all samples come equally often.
     """
 
     def __init__(
-        self, dataset: Sized, seed: int | None = 0, shuffle: bool = True, uneven: str = "drop"
+        self,
+        dataset: Sized,
+        seed: int | None = 0,
+        shuffle: bool = True,
+        uneven: str = "drop",
+        samples: int | None = None,
     ) -> None:
         self.rank, self.ranks = get_dist_info()
         self.dataset = dataset
+        if samples is not None and samples < 1:
+            raise ValueError(f"an epoch has at least one sample, got samples={samples}")
+        self.samples = len(dataset) if samples is None else samples
         self.seed = int(sync_random_seed() if seed is None else seed)
         self.shuffle = shuffle
         self.uneven = require_choice("uneven", uneven, ("drop", "pad"))
         self.epoch = 0
         self._skipped = 0
-        if len(self) == 0:
+        if len(self) == 0 or len(dataset) == 0:
             raise ValueError(
-                f"a data set of {len(dataset)} samples leaves nothing for each of {self.ranks} ranks: "
-                "use fewer processes or uneven='pad'"
+                f"an epoch of {self.samples} samples out of {len(dataset)} leaves nothing for each of "
+                f"{self.ranks} ranks: use fewer processes or uneven='pad'"
             )
 
     def __len__(self) -> int:
         """Samples per rank of a whole epoch, whatever is skipped."""
-        count = len(self.dataset)
-        return -(-count // self.ranks) if self.uneven == "pad" else count // self.ranks
+        return -(-self.samples // self.ranks) if self.uneven == "pad" else self.samples // self.ranks
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch whose order the next pass has; forwarded to the data set where it wants to know."""
@@ -74,13 +83,20 @@ class EpochSampler(Sampler[int]):
         return iter(self._order()[skipped:].tolist())
 
     def _order(self) -> np.ndarray:
+        count, first = len(self.dataset), self.epoch * self.samples
+        passes = range(first // count, (first + self.samples - 1) // count + 1)
+        stream = np.concatenate([self._pass(number) for number in passes])
+        epoch = stream[first % count :][: self.samples]
+        return np.resize(epoch, len(self) * self.ranks)[self.rank :: self.ranks]
+
+    def _pass(self, number: int) -> np.ndarray:
+        """All samples once, in the order of pass ``number`` through the data set."""
         count = len(self.dataset)
-        order = (
-            np.random.default_rng((self.seed, self.epoch)).permutation(count)
+        return (
+            np.random.default_rng((self.seed, number)).permutation(count)
             if self.shuffle
             else np.arange(count)
         )
-        return np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
 
 
 @DATA_SAMPLERS.register_module()

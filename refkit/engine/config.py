@@ -141,7 +141,7 @@ def apply_overrides(config: RefkitConfig, overrides: Sequence[str]) -> None:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():
             raise ConfigError(f"{config.filename}: override {override!r} is not of the form dotted.key=value")
-        _set(config, key.strip(), parse_value(text.strip()))
+        set_key(config, key.strip(), parse_value(text.strip()))
 
 
 def parse_value(text: str) -> Any:
@@ -164,7 +164,17 @@ def _parse_list(text: str) -> str | list[Any]:
     return [parse_value(item.strip()) for item in text.strip("[]").split(",") if item.strip()]
 
 
-def _set(config: RefkitConfig, dotted: str, value: Any) -> None:
+def set_key(config: RefkitConfig, dotted: str, value: Any) -> None:
+    """Set one existing key of a config.
+
+    Args:
+        config: is changed in place.
+        dotted: the path of the key, ``optim_wrapper.optimizer.lr``.
+        value: of the kind of the value it replaces; anything in place of None, and None in place of anything.
+
+    Raises:
+        ConfigError: unknown key, index out of range, or a value of another kind.
+    """
     *parents, last = dotted.split(".")
     node: Any = config._cfg_dict
     for depth, key in enumerate(parents):

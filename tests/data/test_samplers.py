@@ -56,6 +56,33 @@ def test_padding_a_tiny_set_repeats_it(monkeypatch):
         on_ranks(monkeypatch, 4, lambda: EpochSampler(range(2)))
 
 
+def epochs(sampler, count):
+    for epoch in range(count):
+        sampler.set_epoch(epoch)
+        yield list(sampler)
+
+
+@pytest.mark.parametrize("samples", [3, 7, 10, 25])
+def test_epochs_of_another_length_follow_the_passes_through_the_data_set(samples):
+    """Ten samples; whatever the length of an epoch, the stream of indices is the same and each pass a permutation."""
+    passes = [index for epoch in epochs(EpochSampler(range(10), seed=5), 5) for index in epoch]
+    cut = list(epochs(EpochSampler(range(10), seed=5, samples=samples), 50 // samples))
+    assert {len(epoch) for epoch in cut} == {samples}
+    stream = [index for epoch in cut for index in epoch]
+    assert stream == passes[: len(stream)]
+
+
+def test_epochs_of_another_length_over_ranks(monkeypatch):
+    whole = EpochSampler(range(10), seed=5, samples=4)
+    parts = on_ranks(monkeypatch, 2, lambda: EpochSampler(range(10), seed=5, samples=4))
+    for epoch in range(4):
+        for sampler in (whole, *parts):
+            sampler.set_epoch(epoch)
+        assert [index for step in zip(*parts, strict=True) for index in step] == list(whole)
+    with pytest.raises(ValueError, match="at least one sample, got samples=0"):
+        EpochSampler(range(10), samples=0)
+
+
 def test_skip_continues_the_same_epoch_without_loading():
     class Loud(list):
         def __getitem__(self, index):

@@ -33,6 +33,7 @@ class _DrawnDataset(SampleDataset):
         min_objects: of a scene.
         max_objects: of a scene.
         keep: drawn scenes to remember, about 40 kB each at 96 pixels; drawing one takes a millisecond.
+        draw_ahead: draw the first ``keep`` scenes at once, before the first sample is asked for.
         pipeline: see `SampleDataset`.
         seed: of the pipeline.
     """
@@ -46,6 +47,7 @@ class _DrawnDataset(SampleDataset):
         min_objects: int = MIN_OBJECTS,
         max_objects: int = MAX_OBJECTS,
         keep: int = 1,
+        draw_ahead: bool = False,
         pipeline: Sequence[Transform | Mapping[str, Any]] = (),
         seed: int = 0,
     ) -> None:
@@ -63,6 +65,10 @@ class _DrawnDataset(SampleDataset):
         self.min_objects, self.max_objects = min_objects, max_objects
         self._keep = keep
         self._kept: OrderedDict[int, Situation] = OrderedDict()
+        if draw_ahead:
+            ahead = range(min(keep, scenes))
+            for scene in tqdm(ahead, desc="RefShapes", unit="scene", delay=2.0, leave=False, disable=None):
+                self.situation(scene)
 
     def situation(self, scene: int) -> Situation:
         """Scene number ``scene`` of this set, 0 … ``scenes - 1``; the last ones are remembered."""

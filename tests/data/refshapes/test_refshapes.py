@@ -135,3 +135,23 @@ def test_regions_pair_every_box_with_its_caption():
 def test_impossible_sets_are_refused(wrong):
     with pytest.raises(ValueError, match="RefShapes: expected"):
         RefShapesDataset(**wrong)
+
+
+def test_drawing_ahead_draws_once_and_changes_nothing(monkeypatch):
+    from refkit.data.refshapes import dataset
+
+    drawn = []
+    monkeypatch.setattr(dataset, "imagine", lambda *scene: drawn.append(scene) or imagine(*scene))
+    ahead = RefShapesDataset(4, keep=4, draw_ahead=True, size=48)
+    assert len(drawn) == 4
+    lazy = RefShapesDataset(4, size=48)
+    assert all(np.array_equal(ahead[index].image, lazy[index].image) for index in (0, 7, 19))
+    assert len(drawn) == 4 + 3
+
+
+def test_fewer_objects_on_smaller_pictures():
+    small = RefShapesRegions(12, size=60, min_objects=3, max_objects=4)
+    assert {len(small.situation(scene).items) for scene in range(12)} == {3, 4}
+    assert small[0].image.shape == (60, 60, 3)
+    with pytest.raises(ValueError, match="3 <= min_objects <= max_objects <= 8, got 5 and 4"):
+        RefShapesRegions(12, min_objects=5, max_objects=4)
