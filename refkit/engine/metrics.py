@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.dist import broadcast_object_list, gather_object, is_main_process
 from mmengine.evaluator import BaseMetric
 
@@ -124,8 +125,9 @@ class ProtocolMetric(BaseMetric):
         members: dict[str, list[int]] = {}
         for position, record in enumerate(records):
             members.setdefault(str((record.facts or {}).get(self._by, "unknown")), []).append(position)
+        everyone = np.arange(len(records))
         return {
-            f"{name}/{group}": Column(column.numerator[places], column.denominator[places]).value
+            f"{name}/{group}": column.within(np.isin(everyone, places)).value
             for group, places in sorted(members.items())
         }
 

@@ -82,3 +82,18 @@ def paired_giou(a: ArrayLike, b: ArrayLike) -> Floats:
     defined = valid_boxes(a) & valid_boxes(b) & (enclosing > 0)
     empty_share = np.divide(enclosing - union, enclosing, out=np.zeros_like(union), where=defined)
     return np.where(defined, paired_iou(a, b) - empty_share, -1.0)
+
+
+def paired_pixel_iou(a: ArrayLike, b: ArrayLike) -> Floats:
+    """IoU of boxes that hold whole pixels, ``(n,)`` in 0..1 (Google RefExp toolbox, MAttNet).
+
+    The last pixel of a box is ``left + width - 1``; the extent of an intersection counts both ends, and there
+    is one only where its first pixel is strictly left of and above its last.
+    """
+    a, b = as_boxes(a), as_boxes(b)
+    low = np.maximum(a[:, :2], b[:, :2])
+    last = np.minimum(a[:, 2:], b[:, 2:]) - 1.0
+    meets = (low < last).all(axis=1) & valid_boxes(a) & valid_boxes(b)
+    intersection = np.where(meets, (last - low + 1.0).prod(axis=1), 0.0)
+    union = box_area(a) + box_area(b) - intersection
+    return np.divide(intersection, union, out=np.zeros_like(union), where=meets & (union > 0))

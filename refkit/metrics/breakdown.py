@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.metrics.protocol import Column
+from refkit.metrics.protocol import Column, Corpus
 
 if TYPE_CHECKING:
     from refkit.data.records import Record
@@ -57,8 +57,8 @@ def group_label(record: Record, name: str) -> str:
 
 
 def group_columns(
-    columns: Mapping[str, Column], groups: Groups
-) -> Iterator[tuple[str, int, dict[str, Column]]]:
+    columns: Mapping[str, Column | Corpus], groups: Groups
+) -> Iterator[tuple[str, int, dict[str, Column | Corpus]]]:
     """Each metric within each group, one group at a time.
 
     Args:
@@ -72,8 +72,4 @@ def group_columns(
     codes = groups.codes()
     for code, label in enumerate(groups.labels):
         inside = codes == code
-        masked = {
-            name: Column(column.numerator * inside, column.denominator * inside)
-            for name, column in columns.items()
-        }
-        yield label, int(inside.sum()), masked
+        yield label, int(inside.sum()), {name: column.within(inside) for name, column in columns.items()}

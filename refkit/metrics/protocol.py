@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import math
 import pkgutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -54,6 +54,35 @@ class Column:
         below = math.fsum(self.denominator)
         return math.fsum(self.numerator) / below if below else math.nan
 
+    def within(self, inside: NDArray[np.bool_]) -> Column:
+        """The same metric over the samples where ``inside`` ``(n,)`` is True."""
+        return Column(self.numerator * inside, self.denominator * inside)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Corpus:
+    """One metric that is no ratio of sums: average precision, BLEU, a mean over classes.
+
+    It is a function of how often each sample counts, which is all that its value (every sample once), its
+    interval (as often as its image was drawn) and its value in a subgroup (zero times outside) need.
+
+    Attributes:
+        n: number of samples.
+        weighted: from ``(n,)`` float64 counts to the metric; NaN where nothing is left to compute it from.
+    """
+
+    n: int
+    weighted: Callable[[NDArray[np.float64]], float]
+
+    @property
+    def value(self) -> float:
+        """The metric with every sample counted once; NaN over no samples."""
+        return self.weighted(np.ones(self.n)) if self.n else math.nan
+
+    def within(self, inside: NDArray[np.bool_]) -> Corpus:
+        """The same metric over the samples where ``inside`` ``(n,)`` is True."""
+        return Corpus(self.n, lambda counts: self.weighted(counts * inside))
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
@@ -63,11 +92,15 @@ class Evaluation:
         columns: the metrics by name, in the order in which they are shown.
         invalid: ``(n,)`` bool, answered, but without a usable answer.
         per_sample: ``(n,)`` arrays by name for the per-sample file.
+        details: further tables of numbers by name, such as the average precision of every attribute.
+        warnings: sentences for the reader: what could not be computed, what was decided on the way.
     """
 
-    columns: Mapping[str, Column]
+    columns: Mapping[str, Column | Corpus]
     invalid: NDArray[np.bool_]
     per_sample: Mapping[str, NDArray] = field(default_factory=dict)
+    details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +114,9 @@ class Protocol:
             record, in the order of the records. Streams, so that masks need not be held in memory.
         labels: how each metric is written in a table, by its name in `Evaluation.columns`.
         with_masks: the answers depend on the masks of the records, so that ``digest_masks`` has to agree too.
+        task: the task of the records it scores, one of `refkit.data.schema.TASKS`.
+        answer: the field of a `Prediction` that it reads.
+        plain: metrics that are no fractions, shown as they are instead of in percent.
     """
 
     id: str
@@ -88,6 +124,9 @@ class Protocol:
     evaluate: Callable[[Iterable[tuple[Record, Prediction | None]]], Evaluation]
     labels: Mapping[str, str]
     with_masks: bool = False
+    task: str = "rec"
+    answer: str = "boxes"
+    plain: frozenset[str] = frozenset()
 
 
 _PROTOCOLS: dict[str, Protocol] = {}

@@ -127,8 +127,29 @@ def target_box(record: Record) -> tuple[float, ...]:
     return boxes[0]
 
 
-def evaluate(pairs: Iterable[tuple[Record, Prediction | None]]) -> Evaluation:
-    """`rec/1` over records and predictions."""
+@dataclass(frozen=True, slots=True, eq=False)
+class BoxPairs:
+    """One predicted and one annotated box of ``n`` expressions.
+
+    Attributes:
+        predicted: ``(n, 4)`` xyxy pixels; NaN where there is no box, and where it is no valid box.
+        gt: ``(n, 4)`` annotated boxes.
+        sizes: ``(n, 2)`` width and height of the images.
+        invalid: ``(n,)`` bool, answered without a usable box.
+    """
+
+    predicted: NDArray[np.float64]
+    gt: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    invalid: NDArray[np.bool_]
+
+
+def read_box_pairs(pairs: Iterable[tuple[Record, Prediction | None]]) -> BoxPairs:
+    """The arrays that every protocol of one box per expression works on.
+
+    Raises:
+        ProtocolError: a record without exactly one box.
+    """
     boxes, gt, sizes, answered = array("d"), array("d"), array("d"), array("b")
     for record, prediction in pairs:
         boxes.extend(top_box(prediction))
@@ -136,22 +157,28 @@ def evaluate(pairs: Iterable[tuple[Record, Prediction | None]]) -> Evaluation:
         sizes.extend((record.image.width, record.image.height))
         answered.append(prediction is not None)
     predicted = np.array(boxes).reshape(-1, 4)
-    iou = _clipped_iou(predicted, np.array(gt).reshape(-1, 4), np.array(sizes).reshape(-1, 2))
-    invalid = ~valid_boxes(predicted) & np.array(answered, bool)
-    return Evaluation(_columns(iou), invalid, {"iou": iou})
-
-
-register(
-    Protocol(
-        id="rec/1",
-        text=REC1,
-        evaluate=evaluate,
-        labels={
-            "acc50": "Acc@0.5",
-            "acc75": "Acc@0.75",
-            "acc90": "Acc@0.9",
-            "macc": "mAcc .50:.95",
-            "miou": "mIoU",
-        },
+    usable = valid_boxes(predicted)
+    return BoxPairs(
+        np.where(usable[:, None], predicted, np.nan),
+        np.array(gt).reshape(-1, 4),
+        np.array(sizes).reshape(-1, 2),
+        ~usable & np.array(answered, bool),
     )
-)
+
+
+def evaluate(pairs: Iterable[tuple[Record, Prediction | None]]) -> Evaluation:
+    """`rec/1` over records and predictions."""
+    boxes = read_box_pairs(pairs)
+    iou = _clipped_iou(boxes.predicted, boxes.gt, boxes.sizes)
+    return Evaluation(_columns(iou), boxes.invalid, {"iou": iou})
+
+
+LABELS = {
+    "acc50": "Acc@0.5",
+    "acc75": "Acc@0.75",
+    "acc90": "Acc@0.9",
+    "macc": "mAcc .50:.95",
+    "miou": "mIoU",
+}
+
+register(Protocol(id="rec/1", text=REC1, evaluate=evaluate, labels=LABELS))

@@ -1,0 +1,49 @@
+"""Reference values of the evaluation fixtures, and records and predictions made of their samples."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+
+from refkit.data.records import ImageRef, Record, Target
+from refkit.metrics.protocol import get_protocol
+from refkit.structures import Prediction
+
+GOLDEN = Path(__file__).resolve().parents[1] / "golden/eval"
+
+
+def fixture(name):
+    """One fixture file with its keys as attributes."""
+    return SimpleNamespace(**json.loads((GOLDEN / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def values(protocol, pairs):
+    """The metrics of a protocol by name, and its evaluation."""
+    evaluation = get_protocol(protocol).evaluate(iter(pairs))
+    return {name: column.value for name, column in evaluation.columns.items()}, evaluation
+
+
+def image(sample):
+    return ImageRef(f"{sample['image']['id']}.jpg", sample["image"]["width"], sample["image"]["height"])
+
+
+def xyxy(xywh):
+    left, top, width, height = xywh
+    return (left, top, left + width, top + height)
+
+
+def rec_pairs(samples):
+    for sample in samples:
+        targets = [Target(box=xyxy(sample["gt_box_xywh"]), category=sample["category"])]
+        box = sample["pred_box_xyxy"]
+        prediction = Prediction(sample["id"], boxes=np.array([box] if box else []).reshape(-1, 4))
+        yield Record(sample["id"], image(sample), sample["expression"], targets), prediction
+
+
+def read_jsonl(path):
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
