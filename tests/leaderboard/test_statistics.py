@@ -50,7 +50,7 @@ def test_the_cluster_standard_error_of_the_specification():
 def test_chunks_do_not_change_the_result(monkeypatch):
     values = np.random.default_rng(3).random(500)
     whole = interval(Column.mean(values), np.arange(500) // 5)
-    monkeypatch.setattr("refkit.leaderboard.statistics.CHUNK_ELEMENTS", 1000)
+    monkeypatch.setattr("refkit.leaderboard.statistics.bootstrap.CHUNK_ELEMENTS", 1000)
     assert interval(Column.mean(values), np.arange(500) // 5) == whole
 
 

@@ -1,0 +1,174 @@
+"""Intervals for metrics over samples that share images: the image is the unit that was drawn, so it is
+resampled.
+
+Notation: ``n`` samples, ``k`` clusters (images), ``g`` groups of samples, ``s`` sums, ``d`` draws. Source:
+§2.11 of the evaluation specification, after Efron and Tibshirani 1993, chapter 13 (percentile interval).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkit.metrics.protocol import Column
+
+Floats = NDArray[np.float64]
+Interval = tuple[float, float]
+Corpus = Callable[[Floats], Floats]
+
+CHUNK_ELEMENTS = 4_000_000
+INTERVAL_DECIMALS = 6
+# Single precision adds integers exactly below 2**24; a draw may repeat a heavy image, hence the reserve.
+EXACT_IN_SINGLE = 2**24 / 16
+
+
+class Resampling:
+    """How often each image is drawn in each draw; the same draws for everything that is asked."""
+
+    def __init__(self, clusters: NDArray[np.int64], draws: int = 2000, seed: int = 0) -> None:
+        """Fix the draws.
+
+        Args:
+            clusters: ``(n,)`` number of the image of each sample, 0 … k-1.
+            draws: how many resamples; 2,000 to look at, 10,000 to publish.
+            seed: of the draws.
+        """
+        self._clusters = clusters
+        self.k = int(clusters.max()) + 1 if len(clusters) else 0
+        self.draws = draws
+        self._seed = seed
+
+    def sums(self, values: NDArray) -> Floats:
+        """``(k,)`` sum of ``(n,)`` values per image."""
+        return np.asarray(np.bincount(self._clusters, weights=values, minlength=self.k), np.float64)
+
+    def group_sums(self, values: NDArray, codes: NDArray[np.int64], groups: int) -> Floats:
+        """``(k, g)`` sum of ``(n,)`` values per image and group; ``codes`` is ``(n,)``, -1 for no group."""
+        cells = np.where(codes < 0, groups, codes) + self._clusters * (groups + 1)
+        table = np.bincount(cells, weights=values, minlength=self.k * (groups + 1))
+        return np.asarray(table.reshape(self.k, groups + 1)[:, :groups], np.float64)
+
+    def resampled(self, sums: Floats) -> Floats:
+        """``(d, s)`` of ``(k, s)`` sums per image: one matrix product with "how often was each image drawn".
+
+        Counts are multiplied in single precision, twice as fast, wherever that is exact.
+        """
+        small = np.abs(sums).sum(axis=0) < EXACT_IN_SINGLE
+        single = small & (sums == np.rint(sums)).all(axis=0)
+        halves = [(single, sums[:, single].astype(np.float32)), (~single, sums[:, ~single])]
+        result = np.empty((self.draws, sums.shape[1]))
+        rng = np.random.default_rng(self._seed)
+        chunk = max(1, CHUNK_ELEMENTS // self.k)
+        for start in range(0, self.draws, chunk):
+            rows = min(chunk, self.draws - start)
+            times = self._times(rows, rng)
+            for chosen, half in halves:
+                if half.shape[1]:
+                    result[start : start + rows, chosen] = times.astype(half.dtype) @ half
+        return result
+
+    def _times(self, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        drawn = rng.integers(0, self.k, size=(rows, self.k)) + np.arange(rows)[:, None] * self.k
+        return np.bincount(drawn.ravel(), minlength=rows * self.k).reshape(rows, self.k)
+
+
+class ImageBootstrap:
+    """Percentile intervals of ratios of sums under resampling of whole images; all metrics share the draws.
+
+    Metrics are added one by one and reduced to their sums per image at once, so that many subgroups of many
+    samples fit into memory.
+    """
+
+    def __init__(
+        self, clusters: NDArray[np.int64], draws: int = 2000, seed: int = 0, level: float = 0.95
+    ) -> None:
+        """Fix the resampling.
+
+        Args:
+            clusters: ``(n,)`` number of the image of each sample, 0 … k-1.
+            draws: how many resamples; 2,000 to look at, 10,000 to publish.
+            seed: of the draws.
+            level: share of the draws inside an interval.
+        """
+        self._resampling = Resampling(clusters, draws, seed)
+        self._tail = (1 - level) / 2
+        self._columns: list[Floats] = []
+        self._ratios: list[tuple[int, int]] = []
+        self._known: dict[bytes, int] = {}
+
+    def add(self, column: Column) -> int:
+        """Take a metric over the ``n`` samples.
+
+        Returns:
+            Its place in `intervals`.
+        """
+        above = self._resampling.sums(column.numerator)[:, None]
+        return self._take(above, self._resampling.sums(column.denominator)[:, None])
+
+    def add_groups(self, column: Column, codes: NDArray[np.int64], groups: int) -> int:
+        """Take a metric over the samples of each group.
+
+        Args:
+            column: over the ``n`` samples.
+            codes: ``(n,)`` group of each sample, 0 … g-1; -1 for none.
+            groups: ``g``.
+
+        Returns:
+            Place of the first group in `intervals`; the others follow.
+        """
+        above = self._resampling.group_sums(column.numerator, codes, groups)
+        return self._take(above, self._resampling.group_sums(column.denominator, codes, groups))
+
+    def intervals(self) -> list[Interval | None]:
+        """(low, high) of each metric; None where fewer than two images contribute.
+
+        The ends are rounded to six decimals, far below the noise of the draws, so that they do not depend on
+        how a linear algebra library splits its sums.
+        """
+        resampling = self._resampling
+        if not self._ratios or not resampling.draws or not resampling.k:
+            return [None] * len(self._ratios)
+        sums = np.stack(self._columns, axis=1)
+        images = np.count_nonzero(sums, axis=0)
+        resampled = resampling.resampled(sums)
+        return [
+            percentiles(ratio(resampled[:, above], resampled[:, below]), self._tail)
+            if images[below] > 1
+            else None
+            for above, below in self._ratios
+        ]
+
+    def _take(self, above: Floats, below: Floats) -> int:
+        place = len(self._ratios)
+        self._ratios += [
+            (self._place(numerator), self._place(denominator))
+            for numerator, denominator in zip(above.T, below.T, strict=True)
+        ]
+        return place
+
+    def _place(self, sums: Floats) -> int:
+        """Sums that were met before (the denominators of all means of a group) are resampled once."""
+        key = sums.tobytes()
+        place = self._known.setdefault(key, len(self._columns))
+        if place == len(self._columns):
+            self._columns.append(np.ascontiguousarray(sums))
+        return place
+
+
+def ratio(above: Floats, below: Floats) -> Floats:
+    """``(d,)`` above / below; NaN in draws that missed the group."""
+    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
+
+
+def percentiles(values: Floats, tail: float) -> Interval:
+    """The middle of ``(d,)`` draws, without those that are NaN."""
+    drawn = values[~np.isnan(values)]
+    low, high = np.quantile(drawn, (tail, 1 - tail)) if len(drawn) else (np.nan, np.nan)
+    return round(float(low), INTERVAL_DECIMALS), round(float(high), INTERVAL_DECIMALS)
+
+
+def stacked_sums(resampling: Resampling, arrays: Sequence[NDArray]) -> Floats:
+    """``(k, s)`` sums per image of several ``(n,)`` arrays."""
+    return np.stack([resampling.sums(values) for values in arrays], axis=1)
