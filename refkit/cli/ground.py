@@ -7,9 +7,14 @@ import json
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from refkit.inference.inferencer import Inferencer
 
 
 class NumberFormat(StrEnum):
@@ -35,6 +40,10 @@ def command(
     out: Annotated[Path, typer.Option(help="The picture with the answer, .png or .jpg.")] = Path(
         "grounded.png"
     ),
+    explain: Annotated[
+        Path | None,
+        typer.Option(help="Also draw what the model looked at, into this .png or .jpg.", show_default=False),
+    ] = None,
     json_only: Annotated[bool, typer.Option("--json-only", help="Draw nothing.")] = False,
     device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = None,
     precision: Annotated[NumberFormat, typer.Option(help="Number format.")] = NumberFormat.AUTO,
@@ -43,15 +52,20 @@ def command(
 
     Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright.
     """
+    from refkit.inference.drawing import picture_format
     from refkit.inference.question import check_expression, read_picture
 
     check_expression(text)
     pixels = read_picture(image)
+    for picture in (None if json_only else out, explain):
+        if picture is not None:
+            picture_format(picture)
     with contextlib.redirect_stdout(sys.stderr):
         from refkit.inference.inferencer import load_model
 
         inferencer = load_model(model, device, precision.value)
         prediction = inferencer.ground(pixels, text)
+        explanation = None if explain is None else _explain(inferencer, pixels, text, explain)
     from refkit.leaderboard.schema import prediction_to_json
 
     answer = {
@@ -69,6 +83,20 @@ def command(
 
         from refkit.inference.drawing import Answer, captioned_answer, save_picture
 
-        picture = captioned_answer(Answer(Image.fromarray(pixels), text, prediction))
-        answer["picture"] = str(save_picture(picture, out))
+        drawn = captioned_answer(Answer(Image.fromarray(pixels), text, prediction))
+        answer["picture"] = str(save_picture(drawn, out))
+    if explanation is not None:
+        answer["explanation"] = str(explanation)
     typer.echo(json.dumps(answer))
+
+
+def _explain(inferencer: Inferencer, pixels: np.ndarray, text: str, out: Path) -> Path:
+    """Draw the explanation, with the validations that the logs beside the weights tell of."""
+    from refkit.inference.drawing import save_picture
+    from refkit.inference.explanation import explain
+    from refkit.inference.explanation_sheet import explanation_sheet
+    from refkit.inference.history import read_history
+
+    explanation = explain(inferencer, pixels, text)
+    history = read_history(inferencer.weights.parent)
+    return save_picture(explanation_sheet(explanation, inferencer.name, history), out)

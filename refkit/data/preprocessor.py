@@ -9,12 +9,18 @@ import torch
 from mmengine.model import BaseDataPreprocessor
 from torch import Tensor
 
+from refkit.data.token_ids import trim_to_longest
 from refkit.registry import MODELS
+from refkit.structures import ReferringSample
 
 Tokenizer = Callable[[list[str]], Tensor]
 # ImageNet statistics, which HiVG and OneRef use in place of CLIP's and BEiT-3's own.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class ExpressionError(ValueError):
+    """A sample whose text cannot be turned into token ids."""
 
 
 @MODELS.register_module()
@@ -62,13 +68,13 @@ class ReferringPreprocessor(BaseDataPreprocessor):
         Returns:
             A new dictionary; the one given is left as it was.
         """
-        texts = [sample.text for sample in data.get("data_samples") or ()]
+        samples = list(data.get("data_samples") or ())
         data = self.cast_data(data)
         inputs = dict(data["inputs"])
         if not inputs["images"].is_floating_point():
             inputs["images"] = self.normalise(inputs["images"], inputs.get("padding"))
         if self.tokenizer is not None and "token_ids" not in inputs:
-            inputs["token_ids"] = self.tokenise(texts).to(self.device, non_blocking=self._non_blocking)
+            inputs["token_ids"] = self.tokenise(samples).to(self.device, non_blocking=self._non_blocking)
         return {**data, "inputs": inputs}
 
     def normalise(self, images: Tensor, padding: Tensor | None) -> Tensor:
@@ -80,12 +86,18 @@ class ReferringPreprocessor(BaseDataPreprocessor):
         normalised = images.to(torch.float32).div_(255).sub_(self.mean).div_(self.std)
         return normalised if padding is None else normalised.masked_fill_(padding.bool()[:, None], 0.0)
 
-    def tokenise(self, texts: list[str]) -> Tensor:
-        """Ids ``(B, T)`` int64 of the texts, on the CPU."""
-        if self.tokenizer is None or not texts:
-            raise ValueError("no texts to tokenise: the batch has neither token_ids nor data_samples")
-        ids = self.tokenizer(texts)
-        if not self.trim_text:
-            return ids
-        used = (ids != getattr(self.tokenizer, "pad_id", 0)).any(dim=0).nonzero()
-        return ids[:, : int(used[-1]) + 1 if len(used) else 1]
+    def tokenise(self, samples: Sequence[ReferringSample]) -> Tensor:
+        """Ids ``(B, T)`` int64 of the texts of the samples, on the CPU.
+
+        Raises:
+            ExpressionError: there are no texts, or the tokenizer refuses one.
+        """
+        if self.tokenizer is None or not samples:
+            raise ExpressionError("no texts to tokenise: the batch has neither token_ids nor data_samples")
+        try:
+            ids = self.tokenizer([sample.text for sample in samples])
+        except ValueError as error:
+            blank = [sample.id for sample in samples if not sample.text.strip()]
+            where = f"; without an expression: record {', '.join(blank)}" if blank else ""
+            raise ExpressionError(f"{error}{where}") from error
+        return trim_to_longest(ids, getattr(self.tokenizer, "pad_id", 0)) if self.trim_text else ids

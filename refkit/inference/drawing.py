@@ -116,12 +116,22 @@ def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> Path:
     Raises:
         DrawingError: another ending.
     """
+    kind = picture_format(path)
+    with atomic_open(path) as file:
+        picture.save(file, format=kind, quality=92)
+    return Path(path)
+
+
+def picture_format(path: str | os.PathLike[str]) -> str:
+    """``PNG`` or ``JPEG``, by the ending of a name.
+
+    Raises:
+        DrawingError: another ending.
+    """
     ending = Path(path).suffix.lower()
     if ending not in (".png", ".jpg", ".jpeg"):
         raise DrawingError(f"{path}: expected a name that ends in .png or .jpg.")
-    with atomic_open(path) as file:
-        picture.save(file, format="PNG" if ending == ".png" else "JPEG", quality=92)
-    return Path(path)
+    return "PNG" if ending == ".png" else "JPEG"
 
 
 def _tile(answer: Answer, width: int) -> Image.Image:

@@ -10,6 +10,7 @@ Example::
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -104,7 +105,8 @@ class Inferencer:
 
     Attributes:
         name: what prediction files call the model.
-        checkpoint: ``sha256:…`` of the weights file.
+        weights: the file they came from.
+        checkpoint: ``sha256:…`` of it.
         device: where it computes.
         precision: ``"float32"`` or ``"bfloat16"``.
     """
@@ -122,6 +124,7 @@ class Inferencer:
         self.model = model.to(self.device).eval()
         self.config = config
         self.name = source.name
+        self.weights = source.weights
         self.checkpoint = f"sha256:{file_sha256(source.weights)}"
         self._transforms = Compose(config.pipeline)
 
@@ -144,11 +147,19 @@ class Inferencer:
             ImageError: the file is missing or cannot be read.
             QuestionError: the sentence is empty or the pixels have another shape or type.
         """
+        return self.predict_batch([self.prepare(image, text)[1]])[0]
+
+    def prepare(self, image: Picture, text: str) -> tuple[np.ndarray, ReferringSample]:
+        """The (upright) picture ``(H, W, 3)`` uint8, and the question after the model's transforms.
+
+        Raises:
+            ImageError, QuestionError: as `ground`.
+        """
         check_expression(text)
         pixels = read_picture(image)
         frame = Frame.identity(pixels.shape[1], pixels.shape[0])
         sample = ReferringSample(id="ground", text=text, frame=frame, image=pixels)
-        return self.predict_batch([self._transforms(sample, np.random.default_rng(0))])[0]
+        return pixels, self._transforms(sample, np.random.default_rng(0))
 
     def predict(
         self,
@@ -196,6 +207,12 @@ class Inferencer:
         """Predictions for samples that went through this model's transforms."""
         return self._predict_collated(collate(samples))
 
-    def _predict_collated(self, batch: dict[str, Any]) -> list[Prediction]:
+    @contextmanager
+    def inference(self) -> Iterator[None]:
+        """Inside, the model computes without gradients and in this inferencer's precision."""
         with torch.inference_mode(), computing_in(self.precision, self.device):
+            yield
+
+    def _predict_collated(self, batch: dict[str, Any]) -> list[Prediction]:
+        with self.inference():
             return self.model.test_step(batch)

@@ -6,7 +6,7 @@ import logging
 import pytest
 import torch
 
-from refkit.backbones import CLIPTokenizer, WordTokenizer, trim_to_longest
+from refkit.backbones import CLIPTokenizer, WordTokenizer
 from refkit.backbones.tokenizer import TokenizerError
 
 
@@ -34,11 +34,31 @@ def test_clip_vocabulary(clip_tokenizer):
 
 
 def test_over_long_texts_are_cut_and_counted(words, caplog):
+    assert words.cut_summary() is None
     with caplog.at_level(logging.WARNING):
-        ids = words(["red " * 20, "red", "blue " * 7])
-    assert words.cut == 2 and "2 text(s) longer than 8 tokens" in caplog.text
+        ids = words(["red " * 30, "red", "blue " * 7])
+        words(["blue " * 7, "the " * 9])
+    assert words.cut == 3, "the same text counts once"
+    assert caplog.text.count("is longer than the 8 tokens") == 1 and "red…'" in caplog.text
+    assert words.cut_summary().startswith("3 different texts were longer than the 8 tokens")
     assert ids[0, -1] == words.eot_id and ids[0, 0] == words.start_id
     assert ids[1].tolist() == [words.start_id, ids[1, 1], words.eot_id, 0, 0, 0, 0, 0]
+
+
+def test_ids_are_spelled_as_words_with_the_number_of_their_ids(words, clip_tokenizer):
+    spelled = words.spell(words(["Red zebra, left"])[0].tolist())
+    assert spelled == [
+        *[(word, 1) for word in ("[start]", "red", "[unk]", ",", "left", "[end]")],
+    ]
+    ids = clip_tokenizer(["a giraffe ☃ hovercraftish"])[0].tolist()
+    spelled = clip_tokenizer.spell(ids)
+    assert [word for word, _ in spelled] == ["[start]", "a", "giraffe", "☃", "hovercraftish", "[end]"]
+    assert dict(spelled)["☃"] == 2 and sum(count for _, count in spelled) == sum(i != 0 for i in ids)
+
+
+def test_a_text_cut_inside_a_word_is_spelled_to_its_end():
+    short = CLIPTokenizer(context_length=4)
+    assert short.spell(short(["a ☃"])[0].tolist())[-2:] == [("\ufffd", 1), ("[end]", 1)]
 
 
 def test_word_ids_have_a_fixed_frame(words):
@@ -95,10 +115,3 @@ def test_bad_vocabularies(tmp_path):
         WordTokenizer.train([" "], tmp_path / "none.json")
     with pytest.raises(TokenizerError, match="at least 3"):
         WordTokenizer(["[pad]", "[unk]", "[start]", "[end]"], context_length=2)
-
-
-def test_trim_keeps_every_used_column():
-    ids = torch.tensor([[5, 6, 0, 0], [5, 0, 6, 0]])
-    assert torch.equal(trim_to_longest(ids), ids[:, :3])
-    nothing = torch.zeros(2, 3, dtype=torch.int64)
-    assert torch.equal(trim_to_longest(nothing), nothing)
