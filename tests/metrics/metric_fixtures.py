@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import numpy as np
 
 from refkit.data.records import ImageRef, Record, Target
+from refkit.data.sources.geometry import unite
 from refkit.metrics.protocol import get_protocol
 from refkit.structures import Prediction
 
@@ -47,3 +48,33 @@ def rec_pairs(samples):
 def read_jsonl(path):
     with gzip.open(path, "rt", encoding="utf-8") as file:
         return [json.loads(line) for line in file]
+
+
+def mask_record(sample, masks, ignore=None, polygons=None):
+    """A record whose targets have masks, and polygons where they are given."""
+    targets = [Target(mask=mask, polygons=polygons) for mask in masks]
+    return Record(sample["id"], image(sample), sample["expression"], targets, ignore=ignore)
+
+
+def res_pairs(samples):
+    for sample in samples:
+        parts = sample["gt_segmentation"]
+        mask = unite(parts, sample["image"]["width"], sample["image"]["height"])
+        polygons = parts if isinstance(parts, list) else None
+        record = mask_record(sample, [mask] if mask else [], polygons=polygons)
+        yield record, Prediction(sample["id"], mask=sample["pred_mask"])
+
+
+def reason_pairs(samples):
+    for sample in samples:
+        record = mask_record(sample, [sample["gt_mask"]], ignore=sample["ignore_mask"])
+        yield record, Prediction(sample["id"], mask=sample["pred_mask"])
+
+
+def gres_pairs(samples):
+    for sample in samples:
+        flag = sample["pred_no_target"]
+        yield (
+            mask_record(sample, sample["gt_masks"]),
+            Prediction(sample["id"], mask=sample["pred_mask"], no_target=flag),
+        )
