@@ -20,6 +20,7 @@ from transformers import CLIPModel
 from refkit.backbones.bridge import CrossModalBridge, bridged
 from refkit.backbones.clip_sizes import CLIPSize, clip_size
 from refkit.backbones.clip_weights import clip_weights, fit_positions, published_activation, resize_positions
+from refkit.backbones.inputs import check_inputs
 from refkit.backbones.padding import visual_token_mask
 from refkit.backbones.state import load_strictly
 from refkit.registry import MODELS
@@ -110,7 +111,11 @@ class CLIPBackbone(nn.Module):
             ``visual (B, N, Wv)`` patches of the highest level run, ``levels`` with the class token first,
             ``text (B, T, D)`` projected words, ``query (B, D)`` the projected end-of-text token,
             ``image (B, D)`` if pooled.
+
+        Raises:
+            InputError: inputs that do not fit each other or the towers.
         """
+        check_inputs(inputs, self.size.patch_size, self.size.context_length)
         text_states, text, text_end = self.encode_text(inputs["token_ids"])
         maps: dict[str, Tensor] = {}
         words = self.bridges.words(text_states, text) if self.bridges and self.bridging else {}
@@ -217,12 +222,7 @@ class CLIPBackbone(nn.Module):
 
     def _embed(self, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
         embeddings, patch = self.clip.vision_model.embeddings, self.size.patch_size
-        height, width = images.shape[-2:]
-        if height % patch or width % patch:
-            raise ValueError(
-                f"images are {width} x {height} pixels; both sides must be multiples of the patch, {patch}"
-            )
-        grid = height // patch, width // patch
+        grid = images.shape[-2] // patch, images.shape[-1] // patch
         patches = embeddings.patch_embedding(images).flatten(2).transpose(1, 2)
         class_token = embeddings.class_embedding.to(patches.dtype).expand(len(images), 1, -1)
         positions = resize_positions(embeddings.position_embedding.weight, grid)

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refkit.backbones.inputs import InputError
 from refkit.registry import MODELS
 from refkit.structures import Features, FeatureSizes
 
@@ -116,9 +117,19 @@ class GroundingEncoder(nn.Module):
         return replace(features, region_token=self.norm(layers[-1].first(hidden, position, kept))[:, 0])
 
     def project(self, features: Features) -> tuple[Tensor, Tensor]:
-        """Tokens that enter the encoder: ``(B, P + N, D)`` visual ones and ``(B, T, D)`` words."""
+        """Tokens that enter the encoder: ``(B, P + N, D)`` visual ones and ``(B, T, D)`` words.
+
+        Raises:
+            InputError: another grid of patches, or a longer text, than there are positions for.
+        """
         if features.levels is None or features.text is None:
             raise ValueError("the grounding encoder needs features with levels and text")
+        if features.grid != self.sizes.grid or features.text.shape[1] > self.sizes.context_length:
+            raise InputError(
+                f"{_product(features.grid)} patches and {features.text.shape[1]} text tokens, but the "
+                f"grounding encoder has positions for exactly {_product(self.sizes.grid)} and at most "
+                f"{self.sizes.context_length}: bring pictures to the model's input size (size= of Letterbox)"
+            )
         fused = self.perceiver(torch.cat(features.levels, dim=-1))
         visual = self.visual_projection(fused)
         if self.similarity is not None:
@@ -161,15 +172,8 @@ class GroundingEncoder(nn.Module):
         maps: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """The encoder over ``[REG; visual; text]``: ``(B, L, D)``; ``maps`` collects attention maps."""
-        length = 1 + visual.shape[1] + text.shape[1]
-        room = len(self.position) - self.sizes.context_length
-        if visual.shape[1] + 1 != room or length > len(self.position):
-            raise ValueError(
-                f"{visual.shape[1]} visual and {text.shape[1]} text tokens, but there are positions for "
-                f"exactly {room - 1} and at most {self.sizes.context_length}: keep to its input size"
-            )
         hidden = torch.cat((region, visual, text), dim=1)
-        position, mask = self.position[:length], key_mask[:, None, None, :]
+        position, mask = self.position[: hidden.shape[1]], key_mask[:, None, None, :]
         if self.sine:
             hidden = hidden + position.to(hidden.dtype)
         layer: Any
@@ -201,6 +205,10 @@ def without_trailing_padding(features: Features) -> Features:
         return features
     length = int(features.text_end.max()) + 1
     return replace(features, text=features.text[:, :length], text_mask=features.text_mask[:, :length])
+
+
+def _product(grid: tuple[int, int]) -> str:
+    return f"{grid[0]} x {grid[1]}"
 
 
 def sine_positions(grid: tuple[int, int], width: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch import nn
 
 from refkit.backbones import CLIPBackbone, GroundingEncoder
 from refkit.backbones.grounding import PositionedAttention, sine_positions
+from refkit.backbones.inputs import InputError
 from refkit.backbones.padding import visual_token_mask
 from refkit.structures import Features, FeatureSizes
 
@@ -137,8 +138,13 @@ def test_works_after_a_backbone_without_prefix_tokens():
 
 def test_refuses_what_it_was_not_built_for(encoder):
     too_long = features(text=7)
-    with pytest.raises(ValueError, match="13 visual and 7 text tokens, but there are positions"):
+    with pytest.raises(ValueError, match=r"3 x 4 patches and 7 text tokens, but .* at most 6"):
         encoder(too_long)
+    other_grid = features()
+    other_grid.grid = (4, 3)
+    for run in (encoder, encoder.read):
+        with pytest.raises(InputError, match=r"4 x 3 patches .* exactly 3 x 4"):
+            run(other_grid)
     with pytest.raises(ValueError, match="levels and text"):
         encoder(Features(visual=torch.zeros(1, 12, 4), visual_mask=torch.ones(1, 12) > 0, grid=(3, 4)))
     with pytest.raises(ValueError, match="cannot be split over 5 heads"):
