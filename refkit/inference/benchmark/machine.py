@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
 from refkit.engine.precision import computes_bfloat16
+from refkit.engine.run_record import processor_name
 from refkit.inference.benchmark.timing import Timing
 
 #: Sides of the square products; which one is fastest differs between machines.
@@ -96,7 +96,7 @@ class Yardstick:
 
 def describe_machine(device: torch.device) -> dict[str, str | int | bool]:
     """Processor or accelerator, threads and versions: what a reader needs to judge a rate."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else _processor_name()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor_name()
     return {
         "device": device.type,
         "name": name,
@@ -105,12 +105,3 @@ def describe_machine(device: torch.device) -> dict[str, str | int | bool]:
         "torch": torch.__version__,
         "python": platform.python_version(),
     }
-
-
-def _processor_name() -> str:
-    listing = Path("/proc/cpuinfo")
-    if listing.is_file():
-        for line in listing.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
