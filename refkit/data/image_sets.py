@@ -141,4 +141,6 @@ def _is_image_list(path: Path) -> bool:
 def _picture(header: Header, record: Record) -> Picture:
     image = record.image
     owner = image_owner(header.dataset)
+    if "drawn" in header.extra:  # scenes are numbered from 0 for every seed
+        owner = f"{owner}.{header.split_by}"
     return (owner, image.id) if image.id is not None else (owner, Path(image.file).name)

@@ -1,7 +1,7 @@
 """Entries → tables of boards. A board is (task, records, metric, setting group); a table has one per split.
 
-Only `reproduced` and `verified` numbers are ranked, and only among equal protocol and records digest. `reported`
-numbers stand on the same board in the order of their value, without a rank.
+Only `reproduced` and `verified` numbers are ranked, and only among equal protocol and records digest.
+`reported` numbers stand on the same board in the order of their value, without a rank.
 """
 
 from __future__ import annotations

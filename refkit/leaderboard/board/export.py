@@ -1,4 +1,4 @@
-"""A table of boards as CSV, JSON, Markdown and LaTeX. Texts are untrusted: each format has its own escaping."""
+"""A table of boards as CSV, JSON, Markdown and LaTeX. Texts are untrusted: each format escapes its own."""
 
 from __future__ import annotations
 

@@ -105,7 +105,8 @@ def explain(error: ValidationError) -> str:
     faults = error.errors(include_url=False, include_input=False)
     told = []
     for fault in faults[:3]:
-        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in fault["loc"])
+        named = (part for part in fault["loc"] if not str(part).startswith(("function-", "tuple[", "dict[")))
+        parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in named)
         place, reason = "".join(parts).lstrip(".")[:200], fault["msg"].removeprefix("Value error, ")
         reason = "unknown key" if fault["type"] == "extra_forbidden" else reason
         told.append(f"{place}: {reason}" if place else reason)
