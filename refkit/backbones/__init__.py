@@ -3,13 +3,16 @@
 from refkit.backbones.bridge import CrossModalBridge
 from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.grounding import GroundingEncoder
+from refkit.backbones.hilora import AdapterError, HiLoRA
 from refkit.backbones.tokenizer import CLIPTokenizer, Tokenizer, WordTokenizer
 
 __all__ = [
+    "AdapterError",
     "CLIPBackbone",
     "CLIPTokenizer",
     "CrossModalBridge",
     "GroundingEncoder",
+    "HiLoRA",
     "Tokenizer",
     "WordTokenizer",
 ]

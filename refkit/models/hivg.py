@@ -6,7 +6,7 @@ figure 2.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,6 +27,8 @@ class HiVG(ReferringModel):
         encoder: `GroundingEncoder`; its ``sizes`` are the backbone's.
         heads: by name; their ``width`` is the encoder's.
         freeze: names of parts that are not trained, see `ReferringModel`.
+        adapters: `HiLoRA`, see `ReferringModel`.
+        without: names of parts switched off: heads (``heads.mask``) and ``backbone.bridges``.
         data_preprocessor: see MMEngine.
     """
 
@@ -37,8 +39,10 @@ class HiVG(ReferringModel):
         heads: dict[str, dict[str, Any]],
         freeze: Sequence[str] = (),
         data_preprocessor: Any = None,
+        adapters: dict[str, Any] | None = None,
+        without: Sequence[str] = (),
     ) -> None:
-        super().__init__(data_preprocessor, freeze)
+        super().__init__(data_preprocessor, freeze, adapters, without)
         self.backbone = MODELS.build(backbone)
         self.encoder = MODELS.build({**encoder, "sizes": self.backbone.feature_sizes})
         self.heads = nn.ModuleDict(
@@ -48,12 +52,6 @@ class HiVG(ReferringModel):
         if projection is not None and len(projection) == self.encoder.width:
             self.encoder.start_from(projection)
         self.apply_freeze()
-
-    def enter_stage(self, stage: Mapping[str, Any]) -> None:
-        """See `ReferringModel.enter_stage`; ``without`` may name heads and ``backbone.bridges``."""
-        super().enter_stage(stage)
-        if hasattr(self.backbone, "bridging"):
-            self.backbone.bridging = "backbone.bridges" not in self.without
 
     def features(self, inputs: Mapping[str, Tensor], attention: bool = False) -> Features:
         """Fused features of a batch; ``attention`` asks for the maps of both transformers."""
@@ -103,6 +101,11 @@ class HiVG(ReferringModel):
         for head in self._heads():
             named.update(head.tensors(fused))
         return named
+
+    def _switch_off(self, without: Iterable[str]) -> None:
+        super()._switch_off(without)
+        if hasattr(self.backbone, "bridging"):
+            self.backbone.bridging = "backbone.bridges" not in self.without
 
     def _heads(self) -> list[Any]:
         return [head for name, head in self.heads.items() if f"heads.{name}" not in self.without]

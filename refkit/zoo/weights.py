@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from refkit.backbones.clip_weights import clip_weights, fit_positions
 from refkit.backbones.state import WeightError, load_strictly, read_state_dict
 from refkit.data.files import atomic_write
 
-__all__ = ["WeightError", "load_tower", "load_weights", "read_metadata", "save_weights"]
+__all__ = ["WeightError", "load_tower", "load_weights", "read_metadata", "save_weights", "tensor_names"]
 
 
 def load_weights(
@@ -23,7 +24,9 @@ def load_weights(
     allow_missing: Sequence[str] = (),
     allow_unexpected: Sequence[str] = (),
 ) -> None:
-    """Fill ``model``; every difference that is not allowed by name is an error, and then nothing has changed.
+    """Fill ``model``; every difference that is not allowed by name is an error, and then no value changes.
+
+    Adapter layers (see `ReferringModel.fit_adapters`) are added or removed as the tensors need.
 
     Args:
         model: what to fill.
@@ -36,12 +39,13 @@ def load_weights(
         WeightError: what is missing, unknown or of another shape, with the nearest names; or an unreadable
             file.
     """
-    if isinstance(path_or_state, Mapping):
-        load_strictly(model, path_or_state, "the given tensors", allow_missing, allow_unexpected)
-    else:
-        load_strictly(
-            model, read_state_dict(path_or_state), str(path_or_state), allow_missing, allow_unexpected
-        )
+    given = isinstance(path_or_state, Mapping)
+    state = path_or_state if given else read_state_dict(path_or_state)
+    if fit := getattr(model, "fit_adapters", None):
+        fit(state)
+    load_strictly(
+        model, state, "the given tensors" if given else str(path_or_state), allow_missing, allow_unexpected
+    )
 
 
 def load_tower(model: nn.Module, path: str | Path) -> None:
@@ -76,19 +80,43 @@ def save_weights(
     if path.suffix != ".safetensors":
         raise WeightError(f"{path}: weights are saved as .safetensors")
     tensors = {name: _stored(value, half) for name, value in model.state_dict().items()}
-    described = {key: json.dumps(value) for key, value in (metadata or {}).items()}
-    return atomic_write(path, save(tensors, metadata=described or None))
+    return atomic_write(path, save(tensors, metadata=described(metadata or {})))
+
+
+def described(metadata: Mapping[str, Any]) -> dict[str, str] | None:
+    """Metadata as safetensors holds it: JSON texts by name; None where there is none."""
+    return {key: json.dumps(value) for key, value in metadata.items()} or None
 
 
 def read_metadata(path: str | Path) -> dict[str, Any]:
-    """What `save_weights` was given as ``metadata``; values that are not JSON come back as text."""
+    """What `save_weights` was given as ``metadata``; values that are not JSON come back as text.
+
+    Raises:
+        WeightError: no safetensors file, or a damaged one.
+    """
+    with _opened(path) as file:
+        return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+
+
+def tensor_names(path: str | Path) -> list[str]:
+    """Names of the tensors of a safetensors file; the tensors themselves are not read.
+
+    Raises:
+        WeightError: no safetensors file, or a damaged one.
+    """
+    with _opened(path) as file:
+        return list(file.keys())
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
+            yield file
     except (SafetensorError, OSError) as error:
-        raise WeightError(f"{path}: cannot be read as safetensors ({error})") from error
+        raise WeightError(f"{path}: damaged, cut short or not a safetensors file ({error})") from error
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:
