@@ -73,3 +73,20 @@ def group_columns(
     for code, label in enumerate(groups.labels):
         inside = codes == code
         yield label, int(inside.sum()), {name: column.within(inside) for name, column in columns.items()}
+
+
+def mean_over_groups(column: Column, codes: NDArray[np.int64]) -> Corpus:
+    """The plain mean of a metric's values in each group.
+
+    Args:
+        column: the metric over ``n`` samples.
+        codes: ``(n,)`` number of the group of each sample.
+    """
+
+    def weighted(counts: NDArray[np.float64]) -> float:
+        below = np.bincount(codes, weights=counts * column.denominator)
+        above = np.bincount(codes, weights=counts * column.numerator)
+        found = below > 0
+        return float((above[found] / below[found]).mean()) if found.any() else float("nan")
+
+    return Corpus(len(codes), weighted)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkit.metrics.boxes import clip_boxes, paired_giou, paired_iou, paired_pixel_iou
-from refkit.metrics.breakdown import Groups, group_label
+from refkit.metrics.breakdown import Groups, group_label, mean_over_groups
 from refkit.metrics.protocol import Column, Corpus, Evaluation, Protocol, register
 from refkit.metrics.rec import LABELS, THRESHOLDS, BoxPairs, read_box_pairs
 
@@ -115,23 +115,6 @@ def score_variant(variant: Variant, boxes: BoxPairs) -> tuple[dict[str, Column |
     if variant.centre:
         columns["centre"] = Column.mean(centre_hits(boxes))
     return columns, overlap
-
-
-def mean_over_groups(column: Column, codes: NDArray[np.int64]) -> Corpus:
-    """The plain mean of a metric's values in each group.
-
-    Args:
-        column: the metric over ``n`` samples.
-        codes: ``(n,)`` number of the group of each sample.
-    """
-
-    def weighted(counts: Floats) -> float:
-        below = np.bincount(codes, weights=counts * column.denominator)
-        above = np.bincount(codes, weights=counts * column.numerator)
-        found = below > 0
-        return float((above[found] / below[found]).mean()) if found.any() else float("nan")
-
-    return Corpus(len(codes), weighted)
 
 
 def evaluate(pairs: Pairs, variant: Variant) -> Evaluation:

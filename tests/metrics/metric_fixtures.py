@@ -78,3 +78,30 @@ def gres_pairs(samples):
             mask_record(sample, sample["gt_masks"]),
             Prediction(sample["id"], mask=sample["pred_mask"], no_target=flag),
         )
+
+
+def grec_pairs(samples):
+    for sample in samples:
+        targets = [Target(box=xyxy(box)) for box in sample["gt_boxes_xywh"]]
+        boxes = np.array([one["box_xyxy"] for one in sample["pred"]]).reshape(-1, 4)
+        scores = np.array([one["score"] for one in sample["pred"]])
+        record = Record(sample["id"], image(sample), sample["expression"], targets)
+        yield record, Prediction(sample["id"], boxes=boxes, scores=scores)
+
+
+def phrase_pairs(reference):
+    """One record per evaluated phrase, with the phrase type as a fact."""
+    chains = {chain["id"]: chain for one in reference.images for chain in one["chains"]}
+    sizes = {one["id"]: (one["width"], one["height"]) for one in reference.images}
+    for sentence in reference.predictions:
+        for place, phrase in enumerate(sentence["phrases"]):
+            boxes = chains[phrase["chain_id"]]["boxes"]
+            identity = f"{sentence['image_id']}.{sentence['sentence_id']}.{place}"
+            record = Record(
+                identity,
+                ImageRef(f"{sentence['image_id']}.jpg", *sizes[sentence["image_id"]]),
+                phrase["phrase"],
+                [Target(box=tuple(map(float, box)), any=len(boxes) > 1) for box in boxes],
+                facts={"type": phrase["types"][0]},
+            )
+            yield record, Prediction(identity, boxes=np.array(phrase["ranked_boxes_xyxy"]))
