@@ -105,3 +105,23 @@ def phrase_pairs(reference):
                 facts={"type": phrase["types"][0]},
             )
             yield record, Prediction(identity, boxes=np.array(phrase["ranked_boxes_xyxy"]))
+
+
+def attribute_pairs(reference):
+    names = [one["name"] for one in reference.attributes]
+    groups = {one["name"]: one["frequency"] for one in reference.attributes}
+    for row, (labels, scores) in enumerate(zip(reference.labels, reference.scores, strict=True)):
+        known = {name: label for name, label in zip(names, labels, strict=True) if label >= 0}
+        record = Record(
+            str(row), ImageRef(f"{row // 4}.jpg", 100, 100), labels=known, facts={"attribute_groups": groups}
+        )
+        yield record, Prediction(str(row), attributes=dict(zip(names, scores, strict=True)))
+
+
+def recognition_pairs(reference):
+    names = {str(one["id"]): one["name"] for one in reference.categories}
+    for sample in reference.samples:
+        target = Target(box=xyxy(sample["box_xywh"]), category=names[str(sample["category_id"])])
+        record = Record(sample["id"], ImageRef(f"{sample['image_id']}.jpg", 640, 480), targets=[target])
+        scores = {names[key]: score for key, score in sample["scores"].items()}
+        yield record, Prediction(sample["id"], categories=scores)
