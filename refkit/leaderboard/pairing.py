@@ -16,8 +16,9 @@ from refkit.data.digest import RecordDigests
 from refkit.data.record_scan import RecordScan
 from refkit.data.schema import Header, Record
 from refkit.leaderboard.box_spaces import implausible
+from refkit.leaderboard.breakdowns.samples import Samples
 from refkit.leaderboard.predictions import PredictionFile
-from refkit.metrics.breakdown import UNKNOWN, Groups, group_label
+from refkit.metrics.breakdown import Groups
 from refkit.metrics.protocol import Protocol
 from refkit.structures import Prediction
 
@@ -98,8 +99,16 @@ class Pairing:
     """Hands a protocol one pair per scored record, and notes on the way what a protocol need not know."""
 
     def __init__(
-        self, truth: Truth, answers: PredictionFile, by: tuple[str, ...], allow_partial: bool
+        self, truth: Truth, answers: PredictionFile, samples: Samples | None, allow_partial: bool
     ) -> None:
+        """Pair records and answers.
+
+        Args:
+            truth: the records.
+            answers: the predictions.
+            samples: is told of every pair, for breakdowns.
+            allow_partial: leave unanswered records out.
+        """
         self._truth = truth
         self._answers = answers
         self._allow_partial = allow_partial
@@ -111,7 +120,7 @@ class Pairing:
         self.ids: list[str] = []
         self.answered: list[bool] = []
         self._images = Groups()
-        self.groups = {name: Groups() for name in by}
+        self._samples = samples
 
     def __iter__(self) -> Iterator[tuple[Record, Prediction | None]]:
         total = self._truth.header.records or None
@@ -124,14 +133,15 @@ class Pairing:
                 continue
             self._note(record, prediction)
             width, height = record.image.width, record.image.height
-            yield record, prediction and self._answers.in_pixels(prediction, width, height)
+            answer = prediction and self._answers.in_pixels(prediction, width, height)
+            if self._samples is not None:
+                self._samples.add(record, answer)
+            yield record, answer
 
     def _note(self, record: Record, prediction: Prediction | None) -> None:
         self.ids.append(record.id)
         self.answered.append(prediction is not None)
         self._images.add(record.image.file)
-        for name, groups in self.groups.items():
-            groups.add(group_label(record, name))
         if prediction is not None and prediction.boxes is not None and len(prediction.boxes):
             self._declared.extend(prediction.boxes[0])
             self._sizes.extend((record.image.width, record.image.height))
@@ -140,7 +150,7 @@ class Pairing:
         """Whether the ids of both sides fit.
 
         Raises:
-            ScoringError: no records, ids that the records do not have, or a breakdown without any value.
+            ScoringError: no records, or ids that the records do not have.
         """
         if not self.expected:
             raise ScoringError(f"{self._truth.name}: there is no record to score")
@@ -155,15 +165,14 @@ class Pairing:
             )
         if not self.ids:
             raise ScoringError(f"{answers}: no record is answered")
-        for name, groups in self.groups.items():
-            if set(groups.labels) <= {UNKNOWN}:
-                raise ScoringError(
-                    f"{self._truth.name}: no record has a fact {name!r} to break the score down by"
-                )
 
     def clusters(self) -> NDArray[np.int64]:
         """``(n,)`` number of the image of each scored record, counted in the order of the file names."""
         return self._images.codes()
+
+    def images(self) -> list[str]:
+        """File name of each image, by its number."""
+        return self._images.labels
 
     def doubt(self) -> str | None:
         """The plausibility warning on the declared box space."""

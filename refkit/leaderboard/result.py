@@ -52,6 +52,68 @@ class Cell:
         return {"n": self.n} | {name: metric.to_json() for name, metric in self.metrics.items()}
 
 
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Whether an answer of score 0.8 is right in 80 % of cases.
+
+    Attributes:
+        bins: by range of the score: ``accuracy`` and mean ``confidence`` of the answers in it.
+        error: expected calibration error, the mean of their distance weighted by answers (Guo et al. 2017).
+    """
+
+    bins: Mapping[str, Cell]
+    error: float
+
+    @classmethod
+    def of_bins(cls, bins: Mapping[str, Cell]) -> Calibration:
+        """From bins with ``accuracy`` and ``confidence``."""
+        gaps = [
+            cell.n * abs(cell.metrics["accuracy"].value - cell.metrics["confidence"].value)
+            for cell in bins.values()
+        ]
+        return cls(bins, math.fsum(gaps) / sum(cell.n for cell in bins.values()))
+
+    def to_json(self) -> dict[str, Any]:
+        """The calibration as a JSON object."""
+        return {"expected_calibration_error": self.error, "bins": cells_to_json(self.bins)}
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """What went wrong, beside the breakdowns by group.
+
+    Attributes:
+        rules: version and digest of the word lists and cuts behind all breakdowns.
+        objects: where the annotated objects of the pictures come from.
+        objects_complete: whether these are all objects, or only the targets of the records.
+        errors: share of every kind of answer; empty where no boxes are answered.
+        iou_histogram: share of the samples per range of IoU.
+        calibration: None without scores.
+    """
+
+    rules: Mapping[str, str]
+    objects: str
+    objects_complete: bool
+    errors: Mapping[str, Cell]
+    iou_histogram: Mapping[str, Cell]
+    calibration: Calibration | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The analysis as a JSON object."""
+        return {
+            "rules": dict(self.rules),
+            "objects": {"source": self.objects, "complete": self.objects_complete},
+            "errors": cells_to_json(self.errors),
+            "iou_histogram": cells_to_json(self.iou_histogram),
+            "calibration": self.calibration and self.calibration.to_json(),
+        }
+
+
+def cells_to_json(cells: Mapping[str, Cell]) -> dict[str, Any]:
+    """Cells by label as a JSON object."""
+    return {label: cell.to_json() for label, cell in cells.items()}
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PerSample:
     """One row per scored record, in the order of the records.
@@ -102,6 +164,7 @@ class Result:
         seed: of the bootstrap.
         warnings: sentences for the reader.
         per_sample: one row per scored record.
+        analysis: kinds of errors, histogram and calibration; None without breakdowns.
     """
 
     protocol: Protocol
@@ -122,6 +185,7 @@ class Result:
     seed: int
     per_sample: PerSample
     warnings: Sequence[str] = field(default_factory=tuple)
+    analysis: Analysis | None = None
 
     @property
     def coverage(self) -> float:
@@ -158,9 +222,8 @@ class Result:
             "images": self.images,
             "invalid": {"n": self.invalid, "first_ids": invalid_ids[:LISTED_INVALID]},
             "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
-            "by": {
-                key: {name: cell.to_json() for name, cell in cells.items()} for key, cells in self.by.items()
-            },
+            "by": {key: cells_to_json(cells) for key, cells in self.by.items()},
+            "analysis": self.analysis and self.analysis.to_json(),
             "interval": {
                 "level": 0.95,
                 "method": "percentile bootstrap over images",

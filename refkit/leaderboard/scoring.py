@@ -6,9 +6,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from refkit.leaderboard.box_spaces import PIXEL
+from refkit.leaderboard.breakdowns.analysis import Scene, facts_needed, pending_breakdowns
+from refkit.leaderboard.breakdowns.objects import read_objects
+from refkit.leaderboard.breakdowns.samples import Samples
 from refkit.leaderboard.pairing import Pairing, RecordSource, ScoringError, Truth
 from refkit.leaderboard.predictions import (
     PredictionError,
@@ -17,10 +21,9 @@ from refkit.leaderboard.predictions import (
     as_written,
     load_predictions,
 )
-from refkit.leaderboard.result import Cell, Metric, PerSample, Result
+from refkit.leaderboard.result import Analysis, Cell, Metric, PerSample, Result
 from refkit.leaderboard.statistics import ImageBootstrap
-from refkit.metrics.breakdown import Groups, group_columns
-from refkit.metrics.protocol import Column, Evaluation, Protocol, get_protocol
+from refkit.metrics.protocol import Evaluation, Protocol, get_protocol
 from refkit.structures import Prediction
 
 __all__ = ["DRAWS", "PredictionSource", "RecordSource", "Result", "ScoringError", "score"]
@@ -40,6 +43,7 @@ def score(
     by: str | Sequence[str] = (),
     draws: int = DRAWS,
     seed: int = 0,
+    objects: str | os.PathLike[str] | None = None,
 ) -> Result:
     """Score predictions under a protocol.
 
@@ -51,28 +55,79 @@ def score(
         protocol: id of the protocol.
         allow_partial: leave unanswered records out instead of counting them as wrong. Such a number is no
             score of the set.
-        by: breakdowns: ``category`` or the name of a fact of the records (``kind``).
+        by: breakdowns: ``all``, names of `refkit.leaderboard.breakdowns.partitions.NAMES`, or facts of the
+            records (``kind``).
         draws: of the image bootstrap.
         seed: of the image bootstrap.
+        objects: all annotated objects of the pictures (COCO ``instances.json``), for the kinds of errors
+            and for the number of other objects of the class.
 
     Returns:
         The metrics with intervals, coverage, breakdowns and a row per sample.
 
     Raises:
-        ScoringError: another digest, unknown ids, no records, or a breakdown that no record knows.
+        ScoringError: another digest, unknown ids, or no records.
+        BreakdownError: a breakdown that no record allows.
+        ObjectsError: a file of objects that cannot be used.
         RecordError: a records file that is broken or was changed.
         PredictionError: a prediction file that is broken.
         ProtocolError: no such protocol, or records that it cannot score.
+    """
+    names = (by,) if isinstance(by, str) else tuple(by)
+    samples = Samples(facts_needed(names)) if names else None
+    scored = evaluate(records, predictions, protocol, allow_partial=allow_partial, samples=samples)
+    bootstrap = ImageBootstrap(scored.pairing.clusters(), draws, seed)
+    if samples is None:
+        return _result(scored, bootstrap, draws, seed)
+    scene = _scene(samples, scored.pairing, objects)
+    return _result(scored, bootstrap, draws, seed, names, scene)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What a protocol says about a prediction file, sample by sample, before anything is summed up."""
+
+    protocol: Protocol
+    truth: Truth
+    answers: PredictionFile
+    pairing: Pairing
+    evaluation: Evaluation
+
+
+def evaluate(
+    records: RecordSource,
+    predictions: PredictionSource,
+    protocol: str = "rec/1",
+    *,
+    allow_partial: bool = False,
+    samples: Samples | None = None,
+) -> Scored:
+    """Read both sides strictly and evaluate every sample; arguments and errors as for `score`.
+
+    Args:
+        records: a records file, or its header with the records.
+        predictions: a prediction file, or its header with predictions by id.
+        protocol: id of the protocol.
+        allow_partial: leave unanswered records out.
+        samples: is told of every scored pair.
     """
     chosen = get_protocol(protocol)
     answers = _load_answers(predictions)
     truth = Truth(records)
     truth.check_stated_digest(answers, chosen)
-    pairing = Pairing(truth, answers, (by,) if isinstance(by, str) else tuple(by), allow_partial)
+    pairing = Pairing(truth, answers, samples, allow_partial)
     evaluation = chosen.evaluate(iter(pairing))
     truth.check_found_digest(answers, chosen)
     pairing.check_complete()
-    return _result(chosen, truth, answers, pairing, evaluation, draws, seed)
+    return Scored(chosen, truth, answers, pairing, evaluation)
+
+
+def _scene(samples: Samples, pairing: Pairing, objects: str | os.PathLike[str] | None) -> Scene:
+    images = pairing.images()
+    if objects is None:
+        return Scene(samples, pairing.ids, pairing.clusters(), images)
+    found, digest = read_objects(objects, images)
+    return Scene(samples, pairing.ids, pairing.clusters(), images, found, digest)
 
 
 def _load_answers(source: PredictionSource) -> PredictionFile:
@@ -90,21 +145,20 @@ def _load_answers(source: PredictionSource) -> PredictionFile:
 
 
 def _result(
-    protocol: Protocol,
-    truth: Truth,
-    answers: PredictionFile,
-    pairing: Pairing,
-    evaluation: Evaluation,
+    scored: Scored,
+    bootstrap: ImageBootstrap,
     draws: int,
     seed: int,
+    names: Sequence[str] = (),
+    scene: Scene | None = None,
 ) -> Result:
-    clusters = pairing.clusters()
-    bootstrap = ImageBootstrap(clusters, draws, seed)
-    metrics, by = _with_intervals(evaluation.columns, pairing.groups, bootstrap)
+    protocol, pairing, evaluation = scored.protocol, scored.pairing, scored.evaluation
+    header, answers = scored.truth.header, scored.answers
+    metrics, by, analysis = _numbers(evaluation, names, scene, bootstrap)
     return Result(
         protocol=protocol,
-        records=truth.header.name,
-        records_digest=truth.header.digest_masks if protocol.with_masks else truth.header.digest,
+        records=header.name,
+        records_digest=header.digest_masks if protocol.with_masks else header.digest,
         model=answers.header.model,
         checkpoint=answers.header.checkpoint,
         predictions=_file_digest(answers.path) if answers.path else "",
@@ -112,7 +166,7 @@ def _result(
         answered=sum(pairing.answered),
         scored=len(pairing.ids),
         invalid=int(evaluation.invalid.sum()),
-        images=int(clusters.max()) + 1,
+        images=len(pairing.images()),
         partial=pairing.partial,
         metrics=metrics,
         by=by,
@@ -120,26 +174,22 @@ def _result(
         seed=seed,
         per_sample=PerSample(pairing.ids, _statuses(pairing, evaluation), evaluation.per_sample),
         warnings=tuple(_warnings(pairing, evaluation)),
+        analysis=analysis,
     )
 
 
-def _with_intervals(
-    columns: Mapping[str, Column], groups: Mapping[str, Groups], bootstrap: ImageBootstrap
-) -> tuple[dict[str, Metric], dict[str, dict[str, Cell]]]:
+def _numbers(
+    evaluation: Evaluation, names: Sequence[str], scene: Scene | None, bootstrap: ImageBootstrap
+) -> tuple[dict[str, Metric], dict[str, dict[str, Cell]], Analysis | None]:
     """All metrics, over everything and within groups, from the same draws."""
-    places = {name: bootstrap.add(column) for name, column in columns.items()}
-    cells = [
-        (by, label, n, {name: (column.value, bootstrap.add(column)) for name, column in masked.items()})
-        for by, group in groups.items()
-        for label, n, masked in group_columns(columns, group)
-    ]
+    places = {name: bootstrap.add(column) for name, column in evaluation.columns.items()}
+    pending = pending_breakdowns(names, scene, evaluation, bootstrap) if scene else None
     intervals = bootstrap.intervals()
-    metrics = {name: Metric(column.value, intervals[places[name]]) for name, column in columns.items()}
-    table: dict[str, dict[str, Cell]] = {by: {} for by in groups}
-    for by, label, n, values in cells:
-        numbers = {name: Metric(value, intervals[place]) for name, (value, place) in values.items()}
-        table[by][label] = Cell(n, numbers)
-    return metrics, table
+    metrics = {
+        name: Metric(column.value, intervals[places[name]]) for name, column in evaluation.columns.items()
+    }
+    by, analysis = pending.finish(intervals) if pending else ({}, None)
+    return metrics, by, analysis
 
 
 def _statuses(pairing: Pairing, evaluation: Evaluation) -> list[str]:
@@ -158,6 +208,7 @@ def _warnings(pairing: Pairing, evaluation: Evaluation) -> Iterator[str]:
     invalid = int(evaluation.invalid.sum())
     if invalid > UNUSABLE_WARNING * len(pairing.ids):
         yield f"{invalid} of {len(pairing.ids)} answers hold nothing that this protocol can use"
+    yield from evaluation.warnings
     doubt = pairing.doubt()
     if doubt:
         yield doubt

@@ -13,6 +13,7 @@ import pytest
 
 from refkit.data.records import Header, RecordError, Target, write_records
 from refkit.leaderboard.baselines import score_baselines
+from refkit.leaderboard.breakdowns.analysis import BreakdownError
 from refkit.leaderboard.predictions import PredictionError, PredictionHeader, write_predictions
 from refkit.leaderboard.report import render, to_json
 from refkit.leaderboard.scoring import ScoringError, score
@@ -164,7 +165,7 @@ def test_broken_inputs_keep_their_own_errors(scene, tmp_path):
         score(scene.path, (replace(scene.answering, box="xyxy-unit"), scene.predictions))
     with pytest.raises(ProtocolError, match="no protocol 'rec/2'"):
         score(scene.path, path, "rec/2")
-    with pytest.raises(ScoringError, match="no record has a fact 'colour'"):
+    with pytest.raises(BreakdownError, match="no record has a fact 'colour'"):
         score(scene.path, path, by="colour")
     with pytest.raises(ScoringError, match="no record is answered"):
         score(scene.path, stored(scene, tmp_path, {}), allow_partial=True)

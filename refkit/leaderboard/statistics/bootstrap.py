@@ -7,16 +7,19 @@ Notation: ``n`` samples, ``k`` clusters (images), ``g`` groups of samples, ``s``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
-from refkit.metrics.protocol import Column
+from refkit.metrics.protocol import Column, Corpus
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
-Corpus = Callable[[Floats], Floats]
+
+BAR: dict[str, Any] = {"unit": " draws", "delay": 2.0, "disable": None, "leave": False}
 
 CHUNK_ELEMENTS = 4_000_000
 INTERVAL_DECIMALS = 6
@@ -69,6 +72,12 @@ class Resampling:
                     result[start : start + rows, chosen] = times.astype(half.dtype) @ half
         return result
 
+    def sample_counts(self) -> Iterator[Floats]:
+        """How often each of the ``n`` samples counts, draw by draw: as often as its image was drawn."""
+        rng = np.random.default_rng(self._seed)
+        for _ in tqdm(range(self.draws), "bootstrap", **BAR):
+            yield self._times(1, rng)[0][self._clusters].astype(np.float64)
+
     def _times(self, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = rng.integers(0, self.k, size=(rows, self.k)) + np.arange(rows)[:, None] * self.k
         return np.bincount(drawn.ravel(), minlength=rows * self.k).reshape(rows, self.k)
@@ -95,15 +104,18 @@ class ImageBootstrap:
         self._resampling = Resampling(clusters, draws, seed)
         self._tail = (1 - level) / 2
         self._columns: list[Floats] = []
-        self._ratios: list[tuple[int, int]] = []
+        self._ratios: list[tuple[int, int] | Corpus] = []
         self._known: dict[bytes, int] = {}
 
-    def add(self, column: Column) -> int:
+    def add(self, column: Column | Corpus) -> int:
         """Take a metric over the ``n`` samples.
 
         Returns:
             Its place in `intervals`.
         """
+        if isinstance(column, Corpus):
+            self._ratios.append(column)
+            return len(self._ratios) - 1
         above = self._resampling.sums(column.numerator)[:, None]
         return self._take(above, self._resampling.sums(column.denominator)[:, None])
 
@@ -130,15 +142,27 @@ class ImageBootstrap:
         resampling = self._resampling
         if not self._ratios or not resampling.draws or not resampling.k:
             return [None] * len(self._ratios)
-        sums = np.stack(self._columns, axis=1)
-        images = np.count_nonzero(sums, axis=0)
-        resampled = resampling.resampled(sums)
-        return [
-            percentiles(ratio(resampled[:, above], resampled[:, below]), self._tail)
-            if images[below] > 1
-            else None
-            for above, below in self._ratios
-        ]
+        corpora = self._corpus_draws()
+        sums = np.stack(self._columns, axis=1) if self._columns else np.zeros((resampling.k, 0))
+        images, resampled = np.count_nonzero(sums, axis=0), resampling.resampled(sums)
+        found: list[Interval | None] = []
+        for metric in self._ratios:
+            if isinstance(metric, Corpus):
+                found.append(percentiles(next(corpora), self._tail) if resampling.k > 1 else None)
+            elif images[metric[1]] > 1:
+                above, below = metric
+                found.append(percentiles(ratio(resampled[:, above], resampled[:, below]), self._tail))
+            else:
+                found.append(None)
+        return found
+
+    def _corpus_draws(self) -> Iterator[Floats]:
+        """``(d,)`` values of each metric that is no ratio of sums, computed again for every draw."""
+        metrics = [metric for metric in self._ratios if isinstance(metric, Corpus)]
+        if not metrics or self._resampling.k < 2:
+            return iter(())
+        draws = self._resampling.sample_counts()
+        return iter(np.array([[metric.weighted(counts) for metric in metrics] for counts in draws]).T)
 
     def _take(self, above: Floats, below: Floats) -> int:
         place = len(self._ratios)

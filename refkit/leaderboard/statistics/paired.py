@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from refkit.leaderboard.statistics.bootstrap import (
-    Corpus,
     Floats,
     Interval,
     Resampling,
@@ -21,7 +20,7 @@ from refkit.leaderboard.statistics.bootstrap import (
     ratio,
     stacked_sums,
 )
-from refkit.metrics.protocol import Column
+from refkit.metrics.protocol import Column, Corpus
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,35 +137,32 @@ class PairedBootstrap:
             a: of the first method over the ``n`` samples.
             b: of the second method over the same samples.
         """
-        arrays = (a.numerator, a.denominator, b.numerator, b.denominator)
-        drawn = self._drawn(arrays)
-        if drawn is None:
+        if not self._possible:
             return PairedDifference(a.value, b.value, a.value - b.value, None, None)
+        arrays = (a.numerator, a.denominator, b.numerator, b.denominator)
+        drawn = self._resampling.resampled(stacked_sums(self._resampling, arrays))
         draws = ratio(drawn[:, 0], drawn[:, 1]) - ratio(drawn[:, 2], drawn[:, 3])
         return self._difference(a.value, b.value, draws)
 
-    def corpus(self, a: Sequence[NDArray], b: Sequence[NDArray], metric: Corpus) -> PairedDifference:
-        """A metric of a whole corpus that is computed from sums over its samples (BLEU, METEOR).
+    def corpus(self, a: Corpus, b: Corpus) -> PairedDifference:
+        """A metric of a whole corpus that is no ratio of sums (BLEU, METEOR, average precision).
 
-        Document frequencies and the like stay those of the full set: resampling them too would change the
-        metric from draw to draw.
+        What such a metric takes from the whole set, like document frequencies, stays as it is: resampling it
+        too would change the metric from draw to draw.
 
         Args:
-            a: ``s`` arrays ``(n,)`` of the first method: what is summed.
-            b: the same of the second method.
-            metric: ``(d, s)`` sums → ``(d,)`` values.
+            a: of the first method over the ``n`` samples.
+            b: of the second method over the same samples.
         """
-        values = [float(metric(np.array([[array.sum() for array in one]]))[0]) for one in (a, b)]
-        drawn = self._drawn((*a, *b))
-        if drawn is None:
-            return PairedDifference(values[0], values[1], values[0] - values[1], None, None)
-        draws = metric(drawn[:, : len(a)]) - metric(drawn[:, len(a) :])
-        return self._difference(values[0], values[1], draws)
+        if not self._possible:
+            return PairedDifference(a.value, b.value, a.value - b.value, None, None)
+        counts = self._resampling.sample_counts()
+        draws = np.array([a.weighted(times) - b.weighted(times) for times in counts])
+        return self._difference(a.value, b.value, draws)
 
-    def _drawn(self, arrays: Sequence[NDArray]) -> Floats | None:
-        if self._resampling.k < 2 or not self._resampling.draws:
-            return None
-        return self._resampling.resampled(stacked_sums(self._resampling, arrays))
+    @property
+    def _possible(self) -> bool:
+        return self._resampling.k > 1 and self._resampling.draws > 0
 
     def _difference(self, a: float, b: float, draws: Floats) -> PairedDifference:
         """Percentile interval; p is the share of draws that lie as far from the found difference as zero

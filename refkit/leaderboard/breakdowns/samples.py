@@ -1,0 +1,136 @@
+"""What breakdowns need to know of every sample, gathered while records and predictions stream by.
+
+Notation: ``n`` samples, ``k`` images, ``t`` different texts.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from refkit.data import rle
+from refkit.data.schema import Record
+from refkit.leaderboard.breakdowns.objects import SceneObjects
+from refkit.metrics.breakdown import UNKNOWN, Groups, group_label
+from refkit.structures import Prediction
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.int64]
+
+NO_BOX = (np.nan,) * 4
+
+
+class Samples:
+    """Columns over the scored records, in their order.
+
+    Attributes:
+        facts: group of each sample by name, for breakdowns by ``category`` and by facts of the records.
+        objects: the annotated objects that the records themselves list (``facts["objects"]``).
+    """
+
+    def __init__(self, facts: Sequence[str] = ()) -> None:
+        self._texts: dict[str | None, int] = {}
+        self._text_codes = array("q")
+        self._target_counts = array("q")
+        self._boxes, self._sizes = array("d"), array("d")
+        self._answers, self._scores = array("d"), array("d")
+        self._same_class = array("q")
+        self.facts = {name: Groups() for name in dict.fromkeys(("category", *facts))}
+        self.objects: dict[str, SceneObjects] = {}
+
+    def add(self, record: Record, prediction: Prediction | None) -> None:
+        """Take the next scored record and its answer in pixels of the original image."""
+        self._text_codes.append(self._texts.setdefault(record.text, len(self._texts)))
+        self._target_counts.append(len(record.targets))
+        self._boxes.extend(single_box(record))
+        self._sizes.extend((record.image.width, record.image.height))
+        box, score = top_answer(prediction)
+        self._answers.extend(box)
+        self._scores.append(score)
+        for name, groups in self.facts.items():
+            groups.add(group_label(record, name))
+        facts = record.facts
+        self._same_class.append(_count(facts["same_class"]) if facts and "same_class" in facts else -1)
+        if facts and "objects" in facts and record.image.file not in self.objects:
+            self.objects[record.image.file] = SceneObjects.of_facts(facts, record.id)
+
+    def __len__(self) -> int:
+        return len(self._text_codes)
+
+    @property
+    def texts(self) -> list[str | None]:
+        """``t`` different texts."""
+        return list(self._texts)
+
+    @property
+    def text_codes(self) -> Codes:
+        """``(n,)`` index into `texts`."""
+        return np.array(self._text_codes, np.int64)
+
+    @property
+    def target_counts(self) -> Codes:
+        """``(n,)`` targets of each record."""
+        return np.array(self._target_counts, np.int64)
+
+    @property
+    def boxes(self) -> Floats:
+        """``(n, 4)`` box of the target in pixels; NaN where there is not exactly one target."""
+        return np.array(self._boxes).reshape(-1, 4)
+
+    @property
+    def sizes(self) -> Floats:
+        """``(n, 2)`` width and height of the pictures in pixels."""
+        return np.array(self._sizes).reshape(-1, 2)
+
+    @property
+    def answers(self) -> Floats:
+        """``(n, 4)`` the answered box of highest score in pixels; NaN without a box."""
+        return np.array(self._answers).reshape(-1, 4)
+
+    @property
+    def scores(self) -> Floats:
+        """``(n,)`` its score; NaN without one."""
+        return np.array(self._scores)
+
+    @property
+    def same_class(self) -> Codes:
+        """``(n,)`` other objects of the target's class, where the records state it; else -1."""
+        return np.array(self._same_class, np.int64)
+
+    @property
+    def categories(self) -> tuple[list[str], Codes]:
+        """Names, and ``(n,)`` index of the category of the first target, -1 where it is unknown."""
+        groups = self.facts["category"]
+        labels = groups.labels
+        codes = groups.codes()
+        if labels and labels[-1] == UNKNOWN:
+            codes = np.where(codes == len(labels) - 1, -1, codes)
+            labels = labels[:-1]
+        return labels, codes
+
+
+def single_box(record: Record) -> tuple[float, ...]:
+    """The box of the only target (around its mask where it has no box); NaN with none or several."""
+    if len(record.targets) != 1:
+        return NO_BOX
+    target = record.targets[0]
+    if target.box is not None:
+        return target.box
+    return tuple(rle.bounds(target.mask)) if target.mask else NO_BOX
+
+
+def top_answer(prediction: Prediction | None) -> tuple[Sequence[float], float]:
+    """Box and score of highest score, the first of equals; the first box where there are no scores."""
+    if prediction is None or prediction.boxes is None or not len(prediction.boxes):
+        return NO_BOX, np.nan
+    if prediction.scores is None:
+        return prediction.boxes[0], np.nan
+    best = int(prediction.scores.argmax()) if len(prediction.scores) > 1 else 0
+    return prediction.boxes[best], prediction.scores[best]
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else -1
