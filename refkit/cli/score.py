@@ -10,6 +10,7 @@ from rich.console import Console
 
 from refkit.data.files import atomic_write
 from refkit.leaderboard.baselines import score_baselines
+from refkit.leaderboard.breakdowns.analysis import ALL
 from refkit.leaderboard.report import render, to_json
 from refkit.leaderboard.scoring import DRAWS, score
 from refkit.metrics.protocol import get_protocol
@@ -26,7 +27,17 @@ def command(
     per_sample: Annotated[Path | None, typer.Option(help="Write one line per record.")] = None,
     by: Annotated[
         list[str] | None,
-        typer.Option(help="Break down by 'category' or a fact of the records ('kind'). Repeatable."),
+        typer.Option(
+            help="Break down by this only: 'length', 'category', … or a fact of the records ('kind'). "
+            "Repeatable; by default all breakdowns that the records allow, 'none' for none."
+        ),
+    ] = None,
+    objects: Annotated[
+        Path | None,
+        typer.Option(
+            help="All annotated objects of the pictures (COCO instances.json): what wrong boxes hit, and "
+            "how many others of the class there are."
+        ),
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Score trivial predictors on the same records beside.")
@@ -43,11 +54,10 @@ def command(
 
     Missing answers count as wrong; unknown ids, double ids and predictions for other records are errors.
     """
-    groups = by or ()
-    result = score(
-        records, predictions, protocol, allow_partial=allow_partial, by=groups, draws=draws, seed=seed
-    )
-    beside = score_baselines(records, protocol, by=groups, draws=draws, seed=seed) if baselines else {}
+    groups = [] if by == ["none"] else by or [ALL]
+    options = {"by": groups, "draws": draws, "seed": seed, "objects": objects}
+    result = score(records, predictions, protocol, allow_partial=allow_partial, **options)
+    beside = score_baselines(records, protocol, **options) if baselines else {}
     if per_sample is not None:
         result.per_sample.write(per_sample, result)
     text = to_json(result, beside)

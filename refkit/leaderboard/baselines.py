@@ -18,6 +18,7 @@ def score_baselines(
     by: str | Sequence[str] = (),
     draws: int = DRAWS,
     seed: int = 0,
+    objects: str | os.PathLike[str] | None = None,
 ) -> dict[str, Result]:
     """Every baseline that works on these records, by name.
 
@@ -27,11 +28,14 @@ def score_baselines(
         by: breakdowns, as for `score`.
         draws: of the image bootstrap.
         seed: of the image bootstrap and of *random object*.
+        objects: all annotated objects of the pictures, as for `score`.
     """
     header, truth = read_records(records)
     results = {}
     for name in usable_baselines(truth[0]) if truth else ():
         answers = {prediction.id: prediction for prediction in baseline_predictions(name, truth, seed)}
         answering = PredictionHeader.answering(header, name)
-        results[name] = score((header, truth), (answering, answers), protocol, by=by, draws=draws, seed=seed)
+        results[name] = score(
+            (header, truth), (answering, answers), protocol, by=by, draws=draws, seed=seed, objects=objects
+        )
     return results

@@ -10,9 +10,11 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from refkit.leaderboard.result import Metric, Result
+from refkit.leaderboard.breakdowns.partitions import NAMES
+from refkit.leaderboard.result import Cell, Metric, Result
 
 FEW = 30
+SHOWN_GROUPS = 15
 
 
 def to_json(result: Result, baselines: Mapping[str, Result] | None = None) -> str:
@@ -40,7 +42,9 @@ def render(result: Result, baselines: Mapping[str, Result] | None = None) -> Ren
     """
     rows = {result.model or "predictions": result, **(baselines or {})}
     parts: list[RenderableType] = [_head(result), _metrics_table(result, rows)]
-    parts += [_breakdown_table(result, by, rows) for by in result.by]
+    if result.by:
+        parts.append(_breakdown_table(result, rows))
+    parts += _analysis_tables(result)
     parts += [f"[yellow]Warning:[/yellow] {escape(warning)}" for warning in result.warnings]
     return Group(*parts)
 
@@ -67,17 +71,68 @@ def _metrics_table(result: Result, rows: Mapping[str, Result]) -> Table:
     return table
 
 
-def _breakdown_table(result: Result, by: str, rows: Mapping[str, Result]) -> Table:
+def _breakdown_table(result: Result, rows: Mapping[str, Result]) -> Table:
     """One line per group with the first metric of every predictor; the JSON has them all."""
     first = next(iter(result.metrics))
-    table = Table(title=f"{_label(result, first)} by {escape(by)}", title_justify="left")
-    table.add_column("")
-    table.add_column("n", justify="right")
+    table = Table(title=f"{_label(result, first)} by group; fewer than {FEW} samples in grey")
+    table.title_justify = "left"
+    for heading in ("", "", "n"):
+        table.add_column(heading, justify="right" if heading == "n" else "left")
     for label in rows:
         table.add_column(escape(label), justify="right")
-    for group, cell in result.by[by].items():
-        numbers = [percent(row.by[by][group].metrics[first]) for row in rows.values()]
-        table.add_row(escape(group), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
+    for by, cells in result.by.items():
+        table.add_section()
+        shown = largest(cells)
+        for place, group in enumerate(shown):
+            numbers = [_first_number(row.by[by].get(group), first) for row in rows.values()]
+            name = escape(NAMES.get(by, by)) if place == 0 else ""
+            cell = cells[group]
+            table.add_row(name, escape(group), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
+        if len(shown) < len(cells):
+            table.add_row("", f"… {len(cells) - len(shown)} more in the JSON", "")
+    return table
+
+
+def largest(cells: Mapping[str, Cell]) -> list[str]:
+    """The groups that a table has room for: all of few, else those with most samples, in their order."""
+    if len(cells) <= SHOWN_GROUPS:
+        return list(cells)
+    kept = sorted(cells, key=lambda group: -cells[group].n)[:SHOWN_GROUPS]
+    return [group for group in cells if group in kept]
+
+
+def _first_number(cell: Cell | None, metric: str) -> str:
+    return "-" if cell is None else percent(cell.metrics[metric])
+
+
+def _analysis_tables(result: Result) -> list[RenderableType]:
+    """Kinds of errors and calibration of the scored method."""
+    analysis = result.analysis
+    if analysis is None:
+        return []
+    parts: list[RenderableType] = []
+    if analysis.errors:
+        objects = (
+            "all annotated objects" if analysis.objects_complete else "only targets of the records known"
+        )
+        parts.append(_cells_table(f"what the answers hit ({objects})", analysis.errors))
+    if analysis.calibration:
+        error = f"{100 * analysis.calibration.error:.2f}"
+        title = f"calibration by score of the answer; expected calibration error {error} %"
+        parts.append(_cells_table(title, analysis.calibration.bins))
+    return [*parts, f"[dim]breakdown rules {escape(analysis.rules['version'])}[/dim]"]
+
+
+def _cells_table(title: str, cells: Mapping[str, Cell]) -> Table:
+    """One line per cell, one column per metric."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("n", justify="right")
+    for metric in next(iter(cells.values())).metrics:
+        table.add_column(metric, justify="right")
+    for label, cell in cells.items():
+        numbers = [percent(metric) for metric in cell.metrics.values()]
+        table.add_row(escape(label), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
     return table
 
 
