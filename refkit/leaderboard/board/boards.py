@@ -94,6 +94,12 @@ class BoardTable:
         """Unique within a leaderboard, fit for a file name."""
         return f"{self.dataset}.{self.metric}.{self.group}"
 
+    def leader(self, ranked: bool) -> Row | None:
+        """The highest number on the first split among the ranked rows, or among the reported ones."""
+        split = self.splits[0]
+        rows = [row for row in self.rows if split in row.cells and row.entry.recomputable == ranked]
+        return max(rows, key=lambda row: row.cells[split].value, default=None)
+
 
 @dataclass(slots=True)
 class Page:
