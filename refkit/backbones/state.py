@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import difflib
 import pickle
-from collections.abc import Mapping, Sequence
+import re
+import zipfile
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,9 @@ from torch import Tensor, nn
 StateDict = dict[str, Tensor]
 
 _LISTED = 12
+_ADAPTER = re.compile(r"\.lora_[a-zA-Z_]+(\.|$)")
+_WRAPPED = "base_model.model."
+_KINSHIP = 0.5  # below this share of common names, lists of missing ones explain nothing
 _NESTS = ("state_dict", "model_state_dict", "model")
 
 
@@ -61,16 +66,23 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-    except pickle.UnpicklingError as error:
-        raise WeightError(
-            f"{path}: holds more than tensors, and refkit loads no code from a file; "
-            f"save its tensors as safetensors first ({str(error).splitlines()[0]})"
-        ) from error
-    except (RuntimeError, EOFError, ValueError) as error:
-        raise WeightError(f"{path}: damaged or not a weight file ({str(error).splitlines()[0]})") from error
+    except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
+        raise WeightError(f"{path}: {_unreadable(path, error)}") from error
     if not isinstance(content, Mapping):
         raise WeightError(f"{path}: expected tensors by name, found {type(content).__name__}")
     return content
+
+
+def _unreadable(path: Path, error: Exception) -> str:
+    """Why torch's safe reader gave up, without its advice to read the file unsafely."""
+    unsafe = re.search(r"GLOBAL (\S+)", str(error))
+    if unsafe or (isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path)):
+        what = f" ({unsafe[1]})" if unsafe else ""
+        return (
+            f"holds more than tensors{what}, and refkit runs no code from a file; turn a released checkpoint "
+            "into a model with 'refkit zoo import', or save its tensors as safetensors"
+        )
+    return "damaged, cut short or not a weight file; fetch or copy it again and compare its size"
 
 
 def load_strictly(
@@ -122,6 +134,7 @@ def _report(
     wrong: list[str],
 ) -> str:
     lines = [f"{source} does not fit {module} ({len(own)} tensors there, {len(state)} here)"]
+    lines += [hint] if (hint := foreign_layout(state) or _other_model(own, state)) else []
     lines += _listing(
         "missing in the file", [_with_nearest(name, unexpected) for name in missing[:_LISTED]], missing
     )
@@ -130,6 +143,33 @@ def _report(
     )
     lines += _listing("of another shape", wrong[:_LISTED], wrong)
     return "\n".join(lines)
+
+
+def foreign_layout(names: Iterable[str]) -> str | None:
+    """What a file holds instead of a model of refkit, and the remedy; None where the names do not tell."""
+    names = list(names)
+    if names and all(_ADAPTER.search(name) for name in names):
+        return (
+            "It holds adapter matrices (LoRA) alone, which are nothing without the weights they were trained "
+            "on: merge them into their model first and save the whole"
+        )
+    if any(_WRAPPED in name for name in names):
+        return (
+            f"Its names ({_WRAPPED}…) are those of a model wrapped by peft, as HiVG was released: turn it "
+            "into a refkit model with 'refkit zoo import'"
+        )
+    return None
+
+
+def _other_model(own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    common = sum(name in own for name in state)
+    if common > _KINSHIP * max(len(own), len(state)):
+        return None
+    there, here = (", ".join(sorted({name.split(".")[0] for name in names})[:4]) for names in (own, state))
+    return (
+        f"Only {common} names occur in both, so these are weights of another family or size: the model's "
+        f"names begin with {there}, the file's with {here}"
+    )
 
 
 def _listing(title: str, shown: list[str], every: list[str]) -> list[str]:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from refkit.registry import MODELS
 
@@ -37,7 +37,7 @@ class Tokenizer(ABC):
         context_length: positions per text, start and end included.
         vocab_size: number of ids; ``start_id`` and ``eot_id`` are the last two.
         pad_id: id of padding.
-        cut: how many different texts have been cut so far.
+        cut_texts: the different texts that have been cut so far.
     """
 
     pad_id = 0
@@ -51,12 +51,7 @@ class Tokenizer(ABC):
         self.vocab_size = vocab_size
         self.start_id = vocab_size - 2
         self.eot_id = vocab_size - 1
-        self._cut: set[str] = set()
-
-    @property
-    def cut(self) -> int:
-        """How many different texts have been cut so far."""
-        return len(self._cut)
+        self.cut_texts: set[str] = set()
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -90,24 +85,31 @@ class Tokenizer(ABC):
 
     def _note_cut(self, texts: Sequence[str]) -> None:
         """Speak of the first cut at once; `cut_summary` has the number at the end of a run."""
-        if texts and not self._cut:
+        if texts and not self.cut_texts:
             _LOG.warning(
-                "%r is longer than the %d tokens that the model takes and was cut; others are counted and "
-                "reported at the end",
+                "%r is longer than the %d tokens that the model takes and was cut; more such texts are only "
+                "counted",
                 _shortened(texts[0]),
                 self.context_length,
             )
-        self._cut.update(texts)
+        self.cut_texts.update(texts)
 
-    def cut_summary(self) -> str | None:
-        """One sentence on all texts cut so far; None where there were none."""
-        if not self._cut:
-            return None
-        many = "1 text was" if self.cut == 1 else f"{self.cut:,} different texts were"
-        return (
-            f"{many} longer than the {self.context_length} tokens that the model takes (start and end "
-            "included); the words beyond were not read"
-        )
+
+def tokenizers_of(model: nn.Module) -> list[Tokenizer]:
+    """The tokenizers that a model and its parts use, each once."""
+    found = (getattr(module, "tokenizer", None) for module in model.modules())
+    return list({id(item): item for item in found if isinstance(item, Tokenizer)}.values())
+
+
+def cut_summary(texts: Collection[str], context_length: int) -> str | None:
+    """One sentence on the texts that were cut in a run; None where there were none."""
+    if not texts:
+        return None
+    many = "1 text was" if len(texts) == 1 else f"{len(texts):,} different texts were"
+    return (
+        f"{many} longer than the {context_length} tokens that the model takes (start and end included); the "
+        "words beyond were not read"
+    )
 
 
 def _shortened(text: str) -> str:

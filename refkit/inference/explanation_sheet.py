@@ -14,7 +14,7 @@ from PIL import Image
 
 from refkit.inference.drawing import PREDICTED, Answer, draw_answer
 from refkit.inference.explanation import Explanation, PatchMap
-from refkit.inference.history import Validation, main_metric
+from refkit.inference.history import HistoryError, Validation, main_metric
 from refkit.metrics.boxes import valid_boxes
 from refkit.metrics.rec import top_box
 
@@ -74,7 +74,7 @@ def accuracy_picture(history: Sequence[Validation], metric: str | None = None) -
         metric: name of a logged metric; by default `main_metric`.
 
     Raises:
-        ValueError: nothing was validated, or not with that metric.
+        HistoryError: nothing was validated, or not with that metric.
     """
     figure = _figure(8.0, 4.0)
     draw_accuracy(figure.subplots(), history, metric)
@@ -85,12 +85,12 @@ def draw_accuracy(axes: Axes, history: Sequence[Validation], metric: str | None 
     """Accuracy over the epochs, one band per training stage, the best epoch marked.
 
     Raises:
-        ValueError: nothing was validated, or not with that metric.
+        HistoryError: nothing was validated, or not with that metric.
     """
     name = metric or main_metric(history)
     points = [(entry.epoch, entry.metrics[name], entry.stage) for entry in history if name in entry.metrics]
     if name is None or not points:
-        raise ValueError(f"the logs hold no validation{f' with {metric!r}' if metric else ''}")
+        raise HistoryError(f"the run holds no validation{f' with {metric!r}' if metric else ''}")
     epochs, values, stages = zip(*points, strict=True)
     axes.plot(epochs, values, color=_LINE, marker="o", markersize=4, linewidth=1.6)
     best = int(np.argmax(values))

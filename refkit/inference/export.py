@@ -23,6 +23,9 @@ def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
         model: the model.
     """
     content = copy.deepcopy(config.model)
+    content.pop("adapters", None)  # merged into the weights when the model was loaded
+    if without := getattr(model, "without", None):
+        content["without"] = sorted(without)
     backbone = getattr(model, "backbone", None)
     if isinstance(backbone, CLIPBackbone):
         content["backbone"].update(size=asdict(backbone.size), weights=None, image_size=None)

@@ -9,6 +9,7 @@ Example::
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,9 +21,11 @@ from mmengine.model import BaseModel
 from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm import tqdm
 
+from refkit.backbones.state import foreign_layout
+from refkit.backbones.tokenizer import cut_summary, tokenizers_of
 from refkit.data.collate import collate
 from refkit.data.transforms.compose import Compose
-from refkit.engine.checkpoint import read_checkpoint
+from refkit.engine.checkpoint import require_intact
 from refkit.engine.config import load_config
 from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.export import self_contained
@@ -32,7 +35,10 @@ from refkit.inference.source import ModelSource, ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame, Prediction, ReferringSample
 from refkit.zoo.index import file_sha256
-from refkit.zoo.weights import load_weights, read_metadata, save_weights
+from refkit.zoo.weights import load_weights, read_metadata, save_weights, tensor_names
+
+_LOG = logging.getLogger(__name__)
+_SAVE_IT_WHOLE = "Save it with Inferencer.save, or name the work folder it came from"
 
 
 class DeviceError(ValueError):
@@ -52,16 +58,15 @@ def load_model(
     Raises:
         ModelSourceError: no such model; the nearest name is given.
         ModelConfigError: the stored config is broken or names unknown classes.
-        WeightError: the weights do not fit the model.
+        WeightError: the weights cannot be read or do not fit the model.
+        CheckpointError: a checkpoint that contradicts its checksum.
         DeviceError: no such device on this machine.
     """
     source = locate_model(model)
     config = _config_of(source)
     built = cast(BaseModel, MODELS.build(config.model))
-    if source.config is None:
-        load_weights(built, source.weights)
-    else:
-        load_weights(built, read_checkpoint(source.weights)["state_dict"])
+    require_intact(source.weights)
+    load_weights(built, source.weights)
     return Inferencer(built, config, source, device, precision)
 
 
@@ -71,8 +76,8 @@ def _config_of(source: ModelSource) -> ModelConfig:
     metadata = read_metadata(source.weights)
     if not {"model", "pipeline"} <= metadata.keys():
         raise ModelSourceError(
-            f"{source.weights}: this file holds bare weights without the model's config; save it with "
-            "Inferencer.save, or name the work folder it came from."
+            f"{source.weights}: this file holds bare weights without the model's config. "
+            f"{foreign_layout(tensor_names(source.weights)) or _SAVE_IT_WHOLE}."
         )
     return ModelConfig.checked(metadata, str(source.weights))
 
@@ -192,6 +197,9 @@ class Inferencer:
                 predictions = self._predict_collated(batch)
                 bar.update(len(predictions))
                 yield from predictions
+        for tokenizer in tokenizers_of(self.model):
+            if summary := cut_summary(tokenizer.cut_texts, tokenizer.context_length):
+                _LOG.warning(summary)
 
     def save(self, path: str | Path, half: bool = False) -> Path:
         """Writes the model as one self-contained file that `load_model` takes.

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from refkit.backbones import CLIPTokenizer, WordTokenizer
-from refkit.backbones.tokenizer import TokenizerError
+from refkit.backbones.tokenizer import TokenizerError, cut_summary
 
 
 @pytest.fixture(scope="module")
@@ -34,13 +34,14 @@ def test_clip_vocabulary(clip_tokenizer):
 
 
 def test_over_long_texts_are_cut_and_counted(words, caplog):
-    assert words.cut_summary() is None
+    assert cut_summary(words.cut_texts, 8) is None
     with caplog.at_level(logging.WARNING):
         ids = words(["red " * 30, "red", "blue " * 7])
         words(["blue " * 7, "the " * 9])
-    assert words.cut == 3, "the same text counts once"
+    assert len(words.cut_texts) == 3, "the same text counts once"
     assert caplog.text.count("is longer than the 8 tokens") == 1 and "red…'" in caplog.text
-    assert words.cut_summary().startswith("3 different texts were longer than the 8 tokens")
+    assert cut_summary(words.cut_texts, 8).startswith("3 different texts were longer than the 8 tokens")
+    assert cut_summary(["red"], 8).startswith("1 text was longer")
     assert ids[0, -1] == words.eot_id and ids[0, 0] == words.start_id
     assert ids[1].tolist() == [words.start_id, ids[1, 1], words.eot_id, 0, 0, 0, 0, 0]
 

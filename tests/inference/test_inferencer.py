@@ -231,7 +231,7 @@ def test_sources_that_are_no_model_are_refused(tmp_path, work_dir):
 def test_bare_weights_are_refused_with_the_remedy(tmp_path):
     bare = save_weights(MODELS.build(model_config()), tmp_path / "bare.safetensors")
     with pytest.raises(
-        ModelSourceError, match=r"bare weights without the model's config; save it with Inferencer\.save"
+        ModelSourceError, match=r"bare weights without the model's config. Save it with Inferencer\.save"
     ):
         load_model(bare)
 
