@@ -28,8 +28,12 @@ COMMANDS = {
     "test": "Evaluate a checkpoint on the test sets of its config.",
     "predict": "Answer every record of a file with a model; resumable.",
     "score": "Score a prediction file: metrics, intervals, breakdowns.",
+    "compare": "Compare two methods: difference, interval, p value, changed samples.",
+    "leaderboard": "Compare methods: add, check and build a leaderboard.",
+    "predictions": "Bring answers in other formats into prediction files.",
     "ground": "Find what a sentence means in one picture.",
     "data": "Import, check, count, audit and show records.",
+    "zoo": "List shipped models; turn released checkpoints into refkit models.",
     "config": "Show a config as it is after inheritance and overrides.",
     "doctor": "Report versions, hardware, caches, and what is missing for which feature.",
 }

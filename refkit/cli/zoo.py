@@ -1,0 +1,55 @@
+"""``refkit zoo``: models that ship with refkit, and released checkpoints turned into refkit models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(help=__doc__, no_args_is_help=True)
+
+
+@app.command("list")
+def list_models() -> None:
+    """List the models of the zoo.
+
+    Example: refkit zoo list
+    """
+    from refkit.zoo.index import load_index
+
+    table = Table("name", "task", "config", "weights")
+    for name, entry in sorted(load_index().items()):
+        tasks = ", ".join(dict.fromkeys(result.task for result in entry.results))
+        table.add_row(name, tasks, str(entry.config or ""), str(entry.weights or ""))
+    Console().print(table)
+
+
+@app.command("import")
+def import_checkpoint(
+    file: Annotated[Path, typer.Argument(help="The released checkpoint (.pth, .pt, .safetensors).")],
+    layout: Annotated[str, typer.Option("--layout", help="Whose layout it has: hivg.")],
+    out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
+    variant: Annotated[
+        str | None,
+        typer.Option("--variant", help="HiVG with one text level: single (RefCOCO, Flickr30k) or mixed."),
+    ] = None,
+    published_batch_mixing: Annotated[
+        bool,
+        typer.Option(
+            "--published-batch-mixing",
+            help="HiVG: evaluate as the released code does; predictions then depend on the batch.",
+        ),
+    ] = False,
+) -> None:
+    """Turn a released checkpoint into one self-contained model file; nothing in it is executed.
+
+    Example: refkit zoo import best_checkpoint.pth --layout hivg --variant single --out hivg.safetensors
+    """
+    from refkit.zoo.published import import_file
+
+    options = {"variant": variant, "published_batch_mixing": published_batch_mixing or None}
+    config = import_file(file, layout, out, **options)
+    typer.echo(f'{out}: {config["model"]["type"]}; ask it with: refkit ground {out} PICTURE "a sentence"')
