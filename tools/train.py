@@ -1,6 +1,10 @@
 """Train a model: tools/train.py CONFIG [--work-dir DIR] [--resume] [--cfg-options KEY=VALUE ...].
 
 The same as ``refkit train``; with several processes: torchrun --nproc-per-node 2 tools/train.py CONFIG.
+Of a config with stages, a part can be trained:
+    tools/train.py CONFIG --until-stage warm-up
+    tools/train.py CONFIG --from-stage hilora-1
+    tools/train.py CONFIG --from-stage 3 --work-dir DIR --cfg-options load_from=best.pth
 """
 
 from __future__ import annotations
@@ -26,6 +30,12 @@ def main() -> None:
     parser.add_argument(
         "--deterministic", action="store_true", help="refuse operations that vary between runs"
     )
+    parser.add_argument(
+        "--from-stage", metavar="NAME|N", help="first stage to train, by name or number from 1"
+    )
+    parser.add_argument(
+        "--until-stage", metavar="NAME|N", help="last stage to train; --resume goes on after it"
+    )
     options = parser.parse_args()
 
     from refkit.cli.main import is_users_concern
@@ -35,7 +45,8 @@ def main() -> None:
         config = prepare_config(
             options.config, options.cfg_options, options.data_root, options.seed, options.deterministic
         )
-        train(config, options.work_dir, options.resume, options.launcher)
+        stages = (options.from_stage, options.until_stage)
+        train(config, options.work_dir, options.resume, options.launcher, *stages)
     except Exception as error:
         if not is_users_concern(error):
             raise

@@ -25,9 +25,29 @@ def command(
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Refuse operations that vary between runs.")
     ] = False,
+    from_stage: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|N",
+            help="First stage to train, by name or number from 1; it starts from what the stage before it "
+            "left in the work directory, else from load_from.",
+        ),
+    ] = None,
+    until_stage: Annotated[
+        str | None, typer.Option(metavar="NAME|N", help="Last stage to train; --resume goes on after it.")
+    ] = None,
 ) -> None:
-    """Train a model from a config (several processes: torchrun --nproc-per-node 2 tools/train.py CONFIG)."""
+    """Train a model from a config (several processes: torchrun --nproc-per-node 2 tools/train.py CONFIG).
+
+    A config with stages is trained from the first to the last, or a part of them:
+
+    refkit train hivg/hivg_base_refcoco --until-stage warm-up
+
+    refkit train hivg/hivg_base_refcoco --from-stage hilora-1
+
+    refkit train hivg/hivg_base_refcoco --from-stage 3 --cfg-options load_from=best.pth --work-dir DIR
+    """
     from refkit.engine.launch import prepare_config, train
 
     prepared = prepare_config(config, cfg_options or (), data_root, seed, deterministic)
-    train(prepared, work_dir, resume, launcher)
+    train(prepared, work_dir, resume, launcher, from_stage, until_stage)

@@ -19,6 +19,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 
 from refkit.data.files import atomic_open, atomic_write
+from refkit.zoo.weights import read_metadata
 
 _NAME = re.compile(r"iter_(\d+)\.pth")
 _LOG_SCALARS = "log_scalars"
@@ -105,6 +106,22 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             key: _rebuild_history(value) for key, value in scalars.items()
         }
     return checkpoint
+
+
+def trained_without(path: str | Path) -> list[str]:
+    """Names of the parts that a model was trained without, as its weights file or checkpoint tells.
+
+    Empty for files that refkit did not write. Tensors are not read.
+    """
+    if Path(path).suffix == ".safetensors":
+        model = read_metadata(path).get("model")
+        return list(model.get("without", ())) if isinstance(model, dict) else []
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except RuntimeError:  # torch's format before 1.6, which cannot be mapped, and which refkit never wrote
+        return []
+    meta = checkpoint.get("meta") if isinstance(checkpoint, dict) else None
+    return list(meta.get("without", ())) if isinstance(meta, dict) else []
 
 
 def find_damage(path: Path) -> str | None:

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from refkit.engine.checkpoint import require_intact
+from refkit.engine.checkpoint import require_intact, trained_without
 from refkit.engine.config import ConfigError, RefkitConfig, load_config
 from refkit.engine.runner import build_runner
 
@@ -54,6 +54,8 @@ def train(
     work_dir: str | Path | None = None,
     resume: bool = False,
     launcher: str = "auto",
+    from_stage: str | None = None,
+    until_stage: str | None = None,
 ) -> dict[str, float]:
     """Train as the config says; validate on the way.
 
@@ -62,11 +64,15 @@ def train(
         work_dir: where everything goes; by default `default_work_dir`.
         resume: continue the run in ``work_dir``.
         launcher: see `build_runner`.
+        from_stage: of a config with stages, the first to train, by name or number from 1. It starts from the
+            weights that the stage before it left in ``work_dir``, else from ``load_from``.
+        until_stage: the last to train.
 
     Returns:
         Metrics of the last validation (empty without one). They are in ``run.json`` too.
     """
-    runner = build_runner(config, work_dir or default_work_dir(config), resume, launcher)
+    folder = work_dir or default_work_dir(config)
+    runner = build_runner(config, folder, resume, launcher, stages=(from_stage, until_stage))
     runner.train()
     return runner.last_metrics
 
@@ -101,6 +107,8 @@ def test(
         runner.evaluated_checkpoint = f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()}"
     # Before the run starts: hooks that copy the model then (EMA) must copy these weights.
     runner.load_initial_weights(str(weights))
+    if settle := getattr(runner.bare_model, "settle", None):
+        settle(trained_without(weights))
     return runner.test()
 
 

@@ -34,31 +34,40 @@ class ExactTrainLoop(EpochBasedTrainLoop):
     """`EpochBasedTrainLoop` that continues exactly, also from the middle of an epoch.
 
     Takes the arguments of its parent (``max_epochs``, ``val_begin``, ``val_interval``,
-    ``dynamic_intervals``). Subclasses that train in stages extend `state_dict` and `load_state_dict`; the
-    latter runs before weights and optimizer state are restored, so it may rebuild both.
+    ``dynamic_intervals``). `StagedTrainLoop` extends `state_dict` and `load_state_dict`; the latter runs
+    before weights and optimizer state are restored, so it may rebuild both.
+
+    Attributes:
+        stage: name of the current stage of training; empty in a run without stages.
     """
+
+    stage = ""
+    _resumed = False
 
     @property
     def batches_per_epoch(self) -> int:
         """Iterations of one epoch on this process."""
         return len(self.dataloader)
 
-    @property
-    def at_epoch_border(self) -> bool:
-        """Whether the completed iterations make whole epochs."""
-        return self._iter % self.batches_per_epoch == 0
+    def position(self, completed: int) -> tuple[int, int]:
+        """After ``completed`` iterations of the run: whole epochs, and iterations of the next one."""
+        return divmod(completed, self.batches_per_epoch)
+
+    def ends_stage(self, epoch: int) -> bool:
+        """Whether the stage, or a run without stages, is over after ``epoch`` epochs of the run."""
+        return epoch == self._max_epochs
 
     def state_dict(self, completed: int) -> dict[str, Any]:
         """The position after ``completed`` iterations, and what it depends on."""
+        return {"iteration": completed, "epoch": self.position(completed)[0], "fixed": self.fixed()}
+
+    def fixed(self) -> dict[str, Any]:
+        """What must not change between a checkpoint and the process that continues from it."""
         return {
-            "iteration": completed,
-            "epoch": completed // self.batches_per_epoch,
-            "fixed": {
-                "processes x batch size": get_world_size() * _batch_size(self.dataloader),
-                "iterations per epoch": self.batches_per_epoch,
-                "samples in the training set": len(self.dataloader.dataset),
-                "random seed": self.runner.seed,
-            },
+            "processes x batch size": get_world_size() * batch_size(self.dataloader),
+            "iterations per epoch": self.batches_per_epoch,
+            "samples in the training set": len(self.dataloader.dataset),
+            "random seed": self.runner.seed,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -68,7 +77,7 @@ class ExactTrainLoop(EpochBasedTrainLoop):
             CheckpointError: batch size, process count, data or seed differ, so the run could not go on as it
                 began.
         """
-        mine = self.state_dict(0)["fixed"]
+        mine = self.fixed()
         differing = [
             f"{name} {old} → {mine[name]}" for name, old in state["fixed"].items() if mine.get(name) != old
         ]
@@ -79,18 +88,23 @@ class ExactTrainLoop(EpochBasedTrainLoop):
                 "load_from=CHECKPOINT"
             )
         self._iter, self._epoch = int(state["iteration"]), int(state["epoch"])
+        self._resumed = True
 
     def run(self) -> torch.nn.Module:
         """Train to the last epoch; continue where `load_state_dict` pointed."""
         self.runner.call_hook("before_train")
+        self.make_up_validation()
         self.train_epochs(self._max_epochs)
         self.runner.call_hook("after_train")
         return self.runner.model
 
-    def train_epochs(self, until: int) -> None:
-        """Train and validate until epoch ``until``; first make up for a validation that was interrupted."""
-        if self._iter and self.at_epoch_border:
+    def make_up_validation(self) -> None:
+        """Validate if the process before this one was stopped in the validation of its last epoch."""
+        if self._resumed and self.position(self._iter)[1] == 0:
             self._validate_if_due()
+
+    def train_epochs(self, until: int) -> None:
+        """Train and validate until epoch ``until``."""
         while self._epoch < until and not self.stop_training:
             self.run_epoch()
             self._validate_if_due()
@@ -99,7 +113,7 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         """The rest of the current epoch: all of it, unless the run is being continued inside."""
         self.runner.call_hook("before_train_epoch")
         self.runner.model.train()
-        done = self._iter % self.batches_per_epoch
+        done = self.position(self._iter)[1]
         for index, batch in enumerate(self._batches(done), start=done):
             self.run_iter(index, batch)
         self.runner.call_hook("after_train_epoch")
@@ -111,7 +125,7 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         sampler = _sampler(self.dataloader)
         _set_epoch(sampler, self._epoch)
         if done:
-            _skip(sampler, done * _batch_size(self.dataloader))
+            _skip(sampler, done * batch_size(self.dataloader))
         # Worker seeds come from this generator, not from the global one, which therefore stays the model's
         # alone.
         words = np.random.SeedSequence((self.runner.seed, self._epoch, get_rank())).generate_state(
@@ -121,12 +135,15 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         return iter(self.dataloader)
 
     def _validate_if_due(self) -> None:
-        self._decide_current_val_interval()
-        due = self._epoch % self.val_interval == 0 or self._epoch == self._max_epochs
-        if self.runner.val_loop is not None and self._epoch >= self.val_begin and due:
+        if self.runner.val_loop is not None and self._validation_is_due():
             share_buffers(self.runner.bare_model)
             with randomness.shielded():
                 self.runner.val_loop.run()
+
+    def _validation_is_due(self) -> bool:
+        self._decide_current_val_interval()
+        due = self._epoch % self.val_interval == 0 or self.ends_stage(self._epoch)
+        return due and self._epoch >= self.val_begin
 
 
 class _ExactEvaluation:
@@ -221,7 +238,8 @@ def _deal_whole_batches(dataloader: Any) -> Any:
     return config
 
 
-def _batch_size(dataloader: DataLoader) -> int:
+def batch_size(dataloader: DataLoader) -> int:
+    """Samples of one batch of one process."""
     return dataloader.batch_size or dataloader.batch_sampler.batch_size  # type: ignore[union-attr]
 
 

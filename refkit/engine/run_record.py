@@ -48,10 +48,17 @@ def update_run(work_dir: str | Path, changes: dict[str, Any]) -> dict[str, Any]:
     Returns:
         The merged content.
     """
+    content = read_run(work_dir) | changes
+    atomic_write(
+        Path(work_dir) / "run.json", json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
+    )
+    return content
+
+
+def read_run(work_dir: str | Path) -> dict[str, Any]:
+    """``run.json`` of a work directory; empty where there is none yet."""
     path = Path(work_dir) / "run.json"
-    content = json.loads(path.read_text("utf-8")) if path.is_file() else {}
-    content.update(changes)
-    atomic_write(path, json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n")
+    content: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.is_file() else {}
     return content
 
 

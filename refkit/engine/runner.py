@@ -21,8 +21,9 @@ from refkit.engine.checkpoint import (
     read_checkpoint,
     write_checkpoint,
 )
-from refkit.engine.config import RefkitConfig, find_file, leaves
+from refkit.engine.config import ConfigError, RefkitConfig, find_file, leaves
 from refkit.engine.distributed import choose_launcher, share_buffers, start_processes
+from refkit.engine.hooks.cut_texts import CutTextsHook
 from refkit.engine.hooks.run_record import RunRecordHook
 from refkit.engine.run_record import write_environment
 
@@ -43,6 +44,7 @@ class RefkitRunner(Runner):
 
     _has_loaded: bool
     evaluated_checkpoint = ""  # ``sha256:…`` of the weights that `refkit.engine.launch.test` loads
+    stage_range: tuple[str | None, str | None] = (None, None)  # first and last to train, see StagedTrainLoop
     last_metrics: ClassVar[dict[str, float]] = {}  # of the newest evaluation; set on the instance
 
     @property
@@ -121,6 +123,8 @@ class RefkitRunner(Runner):
             "settings": self._settings(),
             "seed": self.seed,
             "experiment_name": self.experiment_name,
+            "stage": self.train_loop.stage,
+            "without": sorted(getattr(self.bare_model, "without", ())),
         }
         return {"meta": meta, "state_dict": dict(self.bare_model.state_dict())}
 
@@ -153,9 +157,10 @@ class RefkitRunner(Runner):
         self.logger.info(f"loaded weights from {source}")
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
-        """MMEngine's defaults, the config's, and the one that writes ``run.json``."""
+        """MMEngine's defaults, the config's, and refkit's own: ``run.json``, texts that were cut."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunRecordHook())
+        self.register_hook(CutTextsHook())
 
     def build_logger(self, *arguments: Any, **options: Any) -> MMLogger:
         """MMEngine's logger without its routine remarks."""
@@ -180,6 +185,7 @@ def build_runner(
     resume: bool = False,
     launcher: str = "auto",
     training: bool = True,
+    stages: tuple[str | None, str | None] = (None, None),
 ) -> RefkitRunner:
     """Set up processes, randomness and runner for a config.
 
@@ -190,14 +196,18 @@ def build_runner(
         launcher: ``"auto"`` (torchrun's environment decides), ``"none"``, ``"pytorch"``, ``"slurm"`` or
             ``"mpi"``.
         training: False for a runner that only evaluates; parts of the config that train are left out.
+        stages: first and last stage to train, by name or number from 1; None = from or to the end.
 
     Raises:
         CheckpointError: ``work_dir`` holds checkpoints of an earlier run and ``resume`` was not asked for.
+        ConfigError: stages of a config that has none, or a first one to resume from.
     """
+    _check_stages(config, stages, resume)
     launcher = choose_launcher(launcher)
     start_processes(launcher)
     folder = Path(work_dir).expanduser()
-    if training and not resume and list_checkpoints(folder):
+    # A stage may begin where an earlier run ended; it is StagedTrainLoop that sees whether it does.
+    if training and not resume and stages[0] is None and list_checkpoints(folder):
         raise CheckpointError(
             f"{folder} holds checkpoints of an earlier run: continue it with --resume, "
             "or choose another --work-dir (or delete them)"
@@ -217,4 +227,17 @@ def build_runner(
         for key in ("train_dataloader", "train_cfg", "optim_wrapper", "param_scheduler", "val_dataloader"):
             config[key] = None
         config.val_cfg = config.val_evaluator = None
-    return RefkitRunner.from_cfg(config)
+    runner = RefkitRunner.from_cfg(config)
+    runner.stage_range = stages
+    return runner
+
+
+def _check_stages(config: RefkitConfig, stages: tuple[str | None, str | None], resume: bool) -> None:
+    if any(stages) and "stages" not in (config.get("train_cfg") or {}):
+        raise ConfigError(
+            f"{config.filename}: has no train_cfg.stages, so --from-stage and --until-stage mean nothing"
+        )
+    if stages[0] is not None and resume:
+        raise ConfigError(
+            "--resume continues where the run stopped, --from-stage begins a stage: give one of them"
+        )

@@ -25,7 +25,7 @@ from refkit.backbones.state import foreign_layout
 from refkit.backbones.tokenizer import cut_summary, tokenizers_of
 from refkit.data.collate import collate
 from refkit.data.transforms.compose import Compose
-from refkit.engine.checkpoint import require_intact
+from refkit.engine.checkpoint import require_intact, trained_without
 from refkit.engine.config import load_config
 from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.export import self_contained
@@ -48,7 +48,7 @@ class DeviceError(ValueError):
 def load_model(
     model: str | Path, device: str | torch.device | None = None, precision: str = "auto"
 ) -> Inferencer:
-    """A model ready to answer.
+    """A model ready to answer, its adapters merged.
 
     Args:
         model: a name of the zoo, a weights file, a training checkpoint beside its config, or a work folder.
@@ -67,6 +67,8 @@ def load_model(
     built = cast(BaseModel, MODELS.build(config.model))
     require_intact(source.weights)
     load_weights(built, source.weights)
+    if settle := getattr(built, "settle", None):
+        settle(trained_without(source.weights))
     return Inferencer(built, config, source, device, precision)
 
 

@@ -13,35 +13,46 @@ HERE = Path(__file__).resolve().parent
 CONFIG = HERE / "engine_toy_config.py"
 
 
-def _train(work_dir: str, overrides: list[str], resume: bool, environment: dict[str, str]) -> None:
+def _train(
+    config: Path,
+    work_dir: str,
+    overrides: list[str],
+    resume: bool,
+    stages: tuple,
+    environment: dict[str, str],
+) -> None:
     log = os.open(f"{work_dir}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.environ.update(environment)
     from refkit.engine.launch import prepare_config, train
 
-    train(prepare_config(CONFIG, overrides, deterministic=True), work_dir, resume)
+    train(prepare_config(config, overrides, deterministic=True), work_dir, resume, "auto", *stages)
 
 
 class Runs:
     """Starts training processes from a server that has everything imported; each costs a second, not six."""
 
-    def __init__(self) -> None:
+    def __init__(self, config: Path = CONFIG) -> None:
+        self.config = config
         sys.path.insert(0, str(HERE))
         self.context = multiprocessing.get_context("forkserver")
         self.context.set_forkserver_preload(
             ["refkit.engine", "engine_toy", "refkit.data.dataset", "tensorboard"]
         )
 
-    def start(self, work_dir: Path, *overrides: str, resume: bool = False, **environment: str):
-        process = self.context.Process(
-            target=_train, args=(str(work_dir), list(overrides), resume, environment)
-        )
+    def start(
+        self, work_dir: Path, *overrides: str, resume: bool = False, stages: tuple = (), **environment: str
+    ):
+        arguments = (self.config, str(work_dir), list(overrides), resume, stages, environment)
+        process = self.context.Process(target=_train, args=arguments)
         process.start()
         return process
 
-    def finish(self, work_dir: Path, *overrides: str, resume: bool = False, **environment: str) -> None:
-        process = self.start(work_dir, *overrides, resume=resume, **environment)
+    def finish(
+        self, work_dir: Path, *overrides: str, resume: bool = False, stages: tuple = (), **environment: str
+    ) -> None:
+        process = self.start(work_dir, *overrides, resume=resume, stages=stages, **environment)
         process.join(60)
         assert process.exitcode == 0, self.log(work_dir)
 

@@ -13,9 +13,11 @@ from mmengine.hooks import Hook
 from mmengine.model import BaseModel
 from torch import nn
 
+from refkit.backbones import HiLoRA
 from refkit.data.digest import digest
 from refkit.data.pipeline import SampleDataset
 from refkit.data.schema import ImageRef, Record, Target
+from refkit.models.base import ReferringModel
 from refkit.registry import DATASETS, HOOKS, MODELS
 from refkit.structures import Frame, Prediction, ReferringSample
 
@@ -82,6 +84,43 @@ class SquareFinder(BaseModel):
             wanted = torch.from_numpy(np.stack([sample.boxes[0] for sample in data_samples])).to(boxes) / SIZE
             return {"loss_box": nn.functional.l1_loss(boxes, wanted)}
         pixels = (boxes * SIZE).cpu().numpy()
+        return [Prediction(sample.id, box[None]) for sample, box in zip(data_samples, pixels, strict=True)]
+
+
+@MODELS.register_module(force=True)
+class AdaptedFinder(ReferringModel):
+    """Four residual blocks of one linear layer, which HiLoRA adapts two by two; ``extra`` is a part to leave out."""
+
+    def __init__(self, fresh: bool = False, blocks: int = 4) -> None:
+        adapters = dict(
+            type=HiLoRA, preset=None, groups={"blocks": 2}, targets=["fc"], frozen=["blocks"], rank=2, alpha=4,
+            fresh=fresh,
+        )  # fmt: skip
+        super().__init__(adapters=adapters)
+        self.stem = nn.Linear(3 * SIZE * SIZE, 16)
+        self.blocks = nn.ModuleList(nn.ModuleDict({"fc": nn.Linear(16, 16)}) for _ in range(blocks))
+        self.norm = nn.LayerNorm(16)
+        self.extra = nn.Linear(16, 16)
+        self.head = nn.Linear(16, 4)
+        self.apply_freeze()
+
+    def tensors(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        hidden = self.stem(inputs["images"].float().flatten(1) / 255)
+        for block in self.blocks:
+            hidden = hidden + torch.relu(block["fc"](hidden))
+        hidden = self.norm(hidden)
+        if "extra" not in self.without:
+            hidden = hidden + self.extra(hidden)
+        centre, side = self.head(hidden).float().sigmoid().split(2, 1)
+        return {"pred_boxes": torch.cat((centre - side / 2, centre + side / 2), 1)}
+
+    def loss(self, inputs: dict[str, Any], data_samples: Any) -> dict[str, Any]:
+        boxes = self.tensors(inputs)["pred_boxes"]
+        wanted = torch.from_numpy(np.stack([sample.boxes[0] for sample in data_samples])).to(boxes) / SIZE
+        return {"loss_box": nn.functional.l1_loss(boxes, wanted)}
+
+    def predict(self, inputs: dict[str, Any], data_samples: Any) -> list[Prediction]:
+        pixels = (self.tensors(inputs)["pred_boxes"] * SIZE).detach().cpu().numpy()
         return [Prediction(sample.id, box[None]) for sample, box in zip(data_samples, pixels, strict=True)]
 
 

@@ -93,7 +93,9 @@ def test_run_json_says_what_the_run_was(reference):
     assert len(run["config"]["hash"]) == 16 and run["seed"] == 0 and run["processes"] == 1
     assert run["versions"]["torch"] == torch.__version__.split("+")[0] or run["versions"]["torch"]
     assert run["data"]["train"]["samples"] == 11 and len(run["data"]["val"]["digest"]) > 32
-    assert run["evaluation"] == {"iteration": 18, "precision": "float32"}
+    assert run["evaluation"] == {"iteration": 18, "epoch": 3, "stage": "", "precision": "float32"}
+    assert [entry["epoch"] for entry in run["history"]] == [1, 2, 3]
+    assert run["history"][-1]["metrics"] == run["metrics"]
     environment = json.loads((reference / "environment.json").read_text())
     assert "PyTorch" in environment and environment["processes"] == 1
 
@@ -250,9 +252,11 @@ def test_progress_bar_counts_from_where_training_starts(monkeypatch, capsys):
     hook = ProgressHook()
     console = logging.StreamHandler()
     logger = SimpleNamespace(handlers=[console])
-    runner = SimpleNamespace(max_iters=10, iter=4, epoch=0, max_epochs=1, logger=logger)
+    loop = SimpleNamespace(stage="hilora-1")
+    runner = SimpleNamespace(max_iters=10, iter=4, epoch=0, max_epochs=1, logger=logger, train_loop=loop)
     hook.before_train(runner)
     hook.after_train_iter(runner, 0)
+    assert hook._training.desc.startswith("train hilora-1, epoch 1/1")
     assert hook._training.initial == 4 and hook._training.total == 10
     console.stream.write("a line above the bar\n")
     assert "a line above the bar\n" in capsys.readouterr().err

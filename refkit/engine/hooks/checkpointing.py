@@ -21,7 +21,8 @@ class SafeCheckpointHook(Hook):
     Checkpoints are named ``iter_<completed iterations>.pth``; the file ``last_checkpoint`` holds the newest
     name. A checkpoint that falls due while gradients accumulate is written right after the update they
     belong to. Older checkpoints are deleted only after the new one is on the disk. The weights that scored
-    best on ``save_best`` lie in ``best_<metric>.pth`` (weights only; the average of EMA where that is used).
+    best on ``save_best`` lie in ``best_<metric>.pth`` (weights only; the average of EMA where that is used),
+    in a run with stages in ``best_<metric>_<stage>.pth``, one per stage.
 
     Args:
         interval: epochs between checkpoints.
@@ -74,12 +75,13 @@ class SafeCheckpointHook(Hook):
         """Inside an epoch. Its last iteration waits for `after_train_epoch`, after the schedulers."""
         completed = runner.iter + 1
         self._due |= self._interval_iters > 0 and completed % self._interval_iters == 0
-        if completed % runner.train_loop.batches_per_epoch:
+        if runner.train_loop.position(completed)[1]:
             self._save_if_due(runner, completed)
 
     def after_train_epoch(self, runner: Any) -> None:
         """At the end of an epoch, before it is validated."""
-        self._due |= (runner.epoch + 1) % self._interval == 0 or self.is_last_train_epoch(runner)
+        epoch = runner.epoch + 1
+        self._due |= epoch % self._interval == 0 or runner.train_loop.ends_stage(epoch)
         self._save_if_due(runner, runner.iter)
 
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
@@ -93,13 +95,23 @@ class SafeCheckpointHook(Hook):
             )
         value = float(metrics[self._save_best])
         worst = -math.inf if self._rule == "greater" else math.inf
-        best = runner.message_hub.get_info("best_score", worst)
+        of_stage = f" of stage {runner.train_loop.stage}" if runner.train_loop.stage else ""
+        best = runner.message_hub.get_info(f"best_score{of_stage}", worst)
         if value > best if self._rule == "greater" else value < best:
-            runner.message_hub.update_info("best_score", value)
-            runner.message_hub.update_info("best_iteration", runner.iter)
-            path = Path(runner.work_dir) / f"best_{self._save_best.replace('/', '_')}.pth"
+            runner.message_hub.update_info(f"best_score{of_stage}", value)
+            runner.message_hub.update_info(f"best_iteration{of_stage}", runner.iter)
+            path = Path(runner.work_dir) / self.best_name(runner.train_loop.stage)
             runner.write_weights(path)
             runner.logger.info(f"best {self._save_best} so far, {value:.4f}: {path.name}")
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether there is a metric to be best on."""
+        return self._save_best is not None
+
+    def best_name(self, stage: str = "") -> str:
+        """Name of the file with the best weights of a stage (of the run, where it has no stages)."""
+        return "_".join(filter(None, ("best", (self._save_best or "").replace("/", "_"), stage))) + ".pth"
 
     def _save_if_due(self, runner: Any, completed: int) -> None:
         if not self._due or runner.optim_wrapper.has_pending_gradients():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import psutil
@@ -104,8 +105,8 @@ class LeanRuntimeInfoHook(RuntimeInfoHook):
 class LeanLoggerHook(LoggerHook):
     """`LoggerHook` that speaks early (iterations 1, 2, 5, 10, 20) and then every ``interval`` iterations.
 
-    Each line has the learning rate, the time per iteration and the memory: of the GPU, or of the process on
-    a CPU.
+    Each line has the name of the stage, the learning rate, the time per iteration and the memory: of the GPU,
+    or of the process on a CPU.
 
     Args:
         interval: iterations between lines, counted from the start of the run.
@@ -134,9 +135,24 @@ class LeanLoggerHook(LoggerHook):
             megabytes = self._process.memory_info().rss / 2**20
             runner.message_hub.update_scalar("train/memory", round(megabytes))
         values, line = runner.log_processor.get_log_after_iter(runner, batch_idx, "train")
-        runner.logger.info(line)
-        if is_main_process():
-            runner.visualizer.add_scalars(values, step=completed, file_path=self.json_log_path)
+        self._tell(runner, values, line, completed)
+
+    def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
+        """Write the metrics; their step is the number of completed epochs."""
+        values, line = runner.log_processor.get_log_after_epoch(runner, len(runner.val_dataloader), "val")
+        self._tell(runner, values, line, 0 if runner.is_standalone_evaluation else runner.epoch)
+
+    def _tell(self, runner: Any, values: dict[str, Any], line: str, step: int) -> None:
+        """Line and values, each with the name of the stage where there is one."""
+        stage = "" if runner.is_standalone_evaluation else runner.train_loop.stage
+        runner.logger.info(f"{stage}: {line}" if stage else line)
+        if not is_main_process():
+            return
+        named = {**values, "stage": stage} if stage else values
+        with warnings.catch_warnings():
+            # TensorBoard keeps numbers and says so of the name.
+            warnings.simplefilter("ignore", UserWarning)
+            runner.visualizer.add_scalars(named, step=step, file_path=self.json_log_path)
 
     def after_val_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None

@@ -47,8 +47,9 @@ class ProgressHook(Hook):
     ) -> None:
         """One step on."""
         if self._training is not None:
+            stage = f" {runner.train_loop.stage}" if runner.train_loop.stage else ""
             self._training.set_description(
-                f"train, epoch {runner.epoch + 1}/{runner.max_epochs}", refresh=False
+                f"train{stage}, epoch {runner.epoch + 1}/{runner.max_epochs}", refresh=False
             )
             self._training.update()
 

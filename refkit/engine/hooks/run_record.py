@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from refkit.engine.run_record import describe_run, now, update_run
+from refkit.engine.run_record import describe_run, now, read_run, update_run
 from refkit.registry import HOOKS
 
 
@@ -30,6 +31,7 @@ class RunRecordHook(Hook):
         if runner.val_loop is not None:
             data["val"] = _describe(runner.val_loop.dataloader.dataset)
         self._update(runner, {"status": "training", "data": data, "first_iteration": runner.iter})
+        self._keep_history(runner, lambda entry: entry["iteration"] <= runner.iter)
 
     def after_train(self, runner: Any) -> None:
         """How far it went."""
@@ -39,8 +41,12 @@ class RunRecordHook(Hook):
     def after_val_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """The newest validation, and the precision it ran in."""
         runner.last_metrics = dict(metrics or {})
-        evaluation = {"iteration": runner.iter, "precision": runner.val_loop.precision}
+        place = {"iteration": runner.iter, "epoch": runner.epoch, "stage": runner.train_loop.stage}
+        evaluation = {**place, "precision": runner.val_loop.precision}
         self._update(runner, {"metrics": runner.last_metrics, "evaluation": evaluation})
+        # A validation that was killed and is made up for takes its own place.
+        self._keep_history(runner, lambda entry: entry["iteration"] < runner.iter)
+        self._add_history(runner, {**place, "metrics": runner.last_metrics})
 
     def after_test_epoch(self, runner: Any, metrics: dict[str, float] | None = None) -> None:
         """The result of a test run."""
@@ -50,6 +56,13 @@ class RunRecordHook(Hook):
         data = {"test": _describe(loop.dataloader.dataset)}
         result = {"metrics": runner.last_metrics, "evaluation": evaluation, "data": data}
         self._update(runner, {"status": "evaluated", "finished": now(), **result})
+
+    def _keep_history(self, runner: Any, wanted: Callable[[dict[str, Any]], bool]) -> None:
+        kept = [entry for entry in read_run(runner.work_dir).get("history", []) if wanted(entry)]
+        self._update(runner, {"history": kept})
+
+    def _add_history(self, runner: Any, entry: dict[str, Any]) -> None:
+        self._update(runner, {"history": [*read_run(runner.work_dir).get("history", []), entry]})
 
     @staticmethod
     def _update(runner: Any, changes: dict[str, Any]) -> None:
