@@ -6,7 +6,8 @@ import difflib
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -53,14 +54,25 @@ def read_state_dict(path: str | Path) -> StateDict:
     return state
 
 
-def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+@contextmanager
+def open_safetensors(path: str | Path) -> Iterator[Any]:
+    """A safetensors file, open for names, tensors and metadata.
+
+    Raises:
+        WeightError: no safetensors file, or a damaged one.
+    """
+    from safetensors import SafetensorError, safe_open
 
     try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise WeightError(f"{path}: damaged or not a safetensors file ({error})") from error
+        with safe_open(path, framework="pt") as file:
+            yield file
+    except (SafetensorError, OSError) as error:
+        raise WeightError(f"{path}: damaged, cut short or not a safetensors file ({error})") from error
+
+
+def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
+    with open_safetensors(path) as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no mapping)
 
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
@@ -134,7 +146,7 @@ def _report(
     wrong: list[str],
 ) -> str:
     lines = [f"{source} does not fit {module} ({len(own)} tensors there, {len(state)} here)"]
-    lines += [hint] if (hint := foreign_layout(state) or _other_model(own, state)) else []
+    lines += [hint] if (hint := _other_model(own, state)) else []
     lines += _listing(
         "missing in the file", [_with_nearest(name, unexpected) for name in missing[:_LISTED]], missing
     )

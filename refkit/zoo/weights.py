@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from refkit.backbones.clip_weights import clip_weights, fit_positions
-from refkit.backbones.state import WeightError, load_strictly, read_state_dict
+from refkit.backbones.state import (
+    WeightError,
+    foreign_layout,
+    load_strictly,
+    open_safetensors,
+    read_state_dict,
+)
 from refkit.data.files import atomic_write
 
 __all__ = ["WeightError", "load_tower", "load_weights", "read_metadata", "save_weights", "tensor_names"]
@@ -41,11 +46,12 @@ def load_weights(
     """
     given = isinstance(path_or_state, Mapping)
     state = path_or_state if given else read_state_dict(path_or_state)
+    source = "the given tensors" if given else str(path_or_state)
+    if hint := foreign_layout(state):
+        raise WeightError(f"{source}: not a model of refkit. {hint}.")
     if fit := getattr(model, "fit_adapters", None):
         fit(state)
-    load_strictly(
-        model, state, "the given tensors" if given else str(path_or_state), allow_missing, allow_unexpected
-    )
+    load_strictly(model, state, source, allow_missing, allow_unexpected)
 
 
 def load_tower(model: nn.Module, path: str | Path) -> None:
@@ -94,7 +100,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     Raises:
         WeightError: no safetensors file, or a damaged one.
     """
-    with _opened(path) as file:
+    with open_safetensors(path) as file:
         return {key: _parsed(value) for key, value in (file.metadata() or {}).items()}
 
 
@@ -104,19 +110,8 @@ def tensor_names(path: str | Path) -> list[str]:
     Raises:
         WeightError: no safetensors file, or a damaged one.
     """
-    with _opened(path) as file:
+    with open_safetensors(path) as file:
         return list(file.keys())
-
-
-@contextmanager
-def _opened(path: str | Path) -> Iterator[Any]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            yield file
-    except (SafetensorError, OSError) as error:
-        raise WeightError(f"{path}: damaged, cut short or not a safetensors file ({error})") from error
 
 
 def _stored(value: Tensor, half: bool) -> Tensor:

@@ -1,0 +1,178 @@
+"""refkit beside the way research loops run the same model: ratios from one run, and that the boxes are the same."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import resource
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.box import SIMPLE_HEAD
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from refkit.engine.config import RefkitConfig, load_config
+from refkit.inference.benchmark.machine import describe_machine
+from refkit.inference.benchmark.naive import research_style
+from refkit.inference.benchmark.run import BenchmarkOptions
+from refkit.inference.benchmark.subject import Run, Subject
+from refkit.inference.benchmark.timing import Timing, time_interleaved
+
+FORMAT = "refkit.benchmark-naive/1"
+NAIVE = "naive float32"
+ACTIVITIES = ("evaluation", "training step")
+_BOX_UNITS = 1.0  # boxes of random pictures are compared relative to the longer side of the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What one run found.
+
+    Attributes:
+        config: name of the config.
+        batch_size: samples per batch.
+        repeats: timed repeats; medians are reported.
+        machine: see `refkit.inference.benchmark.machine.describe_machine`.
+        seconds: median of one batch, by activity and then by way (``naive float32``, ``float32``, …).
+        box_difference: largest difference of a predicted box coordinate between the naive way and refkit in
+            float32, relative to the longer side of the picture.
+        peak_memory: bytes of a fresh process after three training steps, by way; empty where not measured.
+    """
+
+    config: str
+    batch_size: int
+    repeats: int
+    machine: dict[str, Any]
+    seconds: dict[str, dict[str, float]]
+    box_difference: float
+    peak_memory: dict[str, int]
+
+    def ratio(self, activity: str, way: str) -> float:
+        """How many times faster than the naive way."""
+        return self.seconds[activity][NAIVE] / self.seconds[activity][way]
+
+    def to_json(self) -> str:
+        """The result as a JSON document with the ratios spelled out."""
+        ratios = {
+            activity: {way: self.ratio(activity, way) for way in found} for activity, found in self.seconds.items()
+        }
+        return json.dumps({"format": FORMAT, **asdict(self), "ratio": ratios}, indent=2) + "\n"
+
+    def table(self) -> Group:
+        """The result for a terminal."""
+        table = Table(title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD)
+        for column in ("activity", "way", "seconds", "times faster", "peak memory", "of naive"):
+            table.add_column(column, no_wrap=True)
+        for activity, found in self.seconds.items():
+            for way, seconds in found.items():
+                memory = self.peak_memory.get(way) if activity == "training step" else None
+                share = f"{memory / self.peak_memory[NAIVE]:.2f}" if memory else "-"
+                size = f"{memory / 2**20:.0f} MiB" if memory else "-"
+                table.add_row(activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}", size, share)
+        same = f"largest difference of a box: {self.box_difference:.1e} of the picture's longer side"
+        machine = f"{self.machine['name']}, {self.machine['threads']} threads, torch {self.machine['torch']}"
+        return Group(Text(machine), Text(same), table)
+
+
+def compare_with_naive(config: RefkitConfig, device: torch.device, options: BenchmarkOptions) -> Comparison:
+    """Times refkit and the naive way in turn on one model with random weights; memory in processes of their own.
+
+    Adapters are open as in the last stage of training; refkit merges them for evaluation, the naive way does not.
+    """
+    with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
+        subject = _subject(config, options.batch_size, device, Path(folder))
+        subject.model.eval()
+        plain = copy.copy(subject)
+        plain.model = copy.deepcopy(subject.model)
+        if hasattr(plain.model, "settle"):
+            plain.model.settle()
+        evaluation = {NAIVE: naive_evaluation(subject)}
+        evaluation |= {precision: plain.evaluation(precision) for precision in options.precisions}
+        difference = _box_difference(evaluation[NAIVE](), plain.evaluation("float32")())
+        timed = {"evaluation": time_interleaved(evaluation, options.repeats, progress=options.progress)}
+        del evaluation, plain
+        subject.model.train()
+        training = {NAIVE: naive_training_step(subject)}
+        training |= {precision: subject.training_step(precision) for precision in options.precisions}
+        timed["training step"] = time_interleaved(training, options.repeats, progress=options.progress)
+    return Comparison(
+        config=Path(config.filename).stem,
+        batch_size=options.batch_size,
+        repeats=options.repeats,
+        machine=describe_machine(device),
+        seconds={name: _medians(found) for name, found in timed.items()},
+        box_difference=difference,
+        peak_memory=_memories(config, options) if device.type == "cpu" else {},
+    )
+
+
+def naive_evaluation(subject: Subject) -> Run:
+    """Boxes in pixels of one batch, by `research_style`."""
+    model: Any = subject.model
+
+    def run() -> Any:
+        with torch.no_grad(), research_style(model) as maps:
+            data = model.data_preprocessor(subject.test_batch)
+            outputs = model(data["inputs"], mode="tensor")
+            predictions = model.heads["box"].to_predictions(outputs["pred_boxes"], data["data_samples"])
+            return predictions if maps else []
+
+    return run
+
+
+def naive_training_step(subject: Subject) -> Run:
+    """Forward, backward and update on one batch, by `research_style`; every loss is read after the step."""
+
+    def run() -> list[float]:
+        with research_style(subject.model):
+            losses = subject.training_step("float32")()
+        return [float(value) for value in losses.values()]
+
+    return run
+
+
+def _subject(config: RefkitConfig, batch_size: int, device: torch.device, folder: Path) -> Subject:
+    torch.manual_seed(0)
+    return Subject(config, batch_size, device, folder)
+
+
+def _medians(timings: dict[str, Timing]) -> dict[str, float]:
+    return {way: timing.median for way, timing in timings.items()}
+
+
+def _box_difference(naive: Any, ours: Any) -> float:
+    """Relative to the longest side that a predicted box of the batch can have seen: its picture's."""
+    pairs = [(one.boxes, other.boxes) for one, other in zip(naive, ours, strict=True)]
+    sides = max(float(np.abs(one).max()) for one, _ in pairs) * _BOX_UNITS
+    return max(float(np.abs(one - other).max()) for one, other in pairs) / max(sides, 1.0)
+
+
+def _memories(config: RefkitConfig, options: BenchmarkOptions) -> dict[str, int]:
+    context = multiprocessing.get_context("spawn")
+    overrides = [f"{key}={value!r}" for key, value in (config.get("overrides") or {}).items()]
+    found = {}
+    for way in (NAIVE, *options.precisions):
+        with context.Pool(1) as pool:
+            arguments = (config.filename, overrides, options.batch_size, torch.get_num_threads(), way)
+            found[way] = pool.apply(training_memory, arguments)
+    return found
+
+
+def training_memory(config: str, overrides: list[str], batch_size: int, threads: int, way: str) -> int:
+    """Peak resident bytes of this process after three training steps; call it in a fresh one."""
+    torch.set_num_threads(threads)
+    with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
+        subject = _subject(load_config(config, overrides), batch_size, torch.device("cpu"), Path(folder))
+        subject.model.train()
+        step: Callable[[], Any] = naive_training_step(subject) if way == NAIVE else subject.training_step(way)
+        for _ in range(3):
+            step()
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,74 @@
+"""The way research loops run a grounding model: the yardstick for refkit's own speed.
+
+The same modules with the same weights, but eager attention whose maps are kept and handed back, texts padded to
+the full context, every head computed in evaluation too, transposed convolutions one by one, adapters left
+unmerged, and every loss read by the host after each step. All of it in float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from types import MethodType
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refkit.backbones import grounding
+from refkit.heads import MaskHead
+from refkit.structures import Features
+
+
+@contextmanager
+def research_style(model: nn.Module) -> Iterator[list[Tensor]]:
+    """Run ``model`` as research loops do while the context lasts; gives the list that collects attention maps."""
+    maps: list[Tensor] = []
+    preprocessor: Any = getattr(model, "data_preprocessor", None)
+    with ExitStack() as stack:
+        stack.enter_context(patch.object(F, "scaled_dot_product_attention", _collecting(maps)))
+        stack.enter_context(patch.object(grounding, "without_trailing_padding", lambda features: features))
+        if getattr(preprocessor, "trim_text", False):
+            stack.enter_context(patch.object(preprocessor, "trim_text", False))
+        for module in model.modules():
+            if isinstance(module, MaskHead):
+                forward = MethodType(_convolve, module)
+                stack.enter_context(patch.object(module, "forward", forward))
+        yield maps
+
+
+def _collecting(maps: list[Tensor]) -> Any:
+    """Attention as written in a textbook, with its map kept."""
+
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        **_: Any,
+    ) -> Tensor:
+        logits = query * (scale or query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+        if is_causal:
+            attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
+        if attn_mask is not None:
+            logits = logits.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else logits + attn_mask
+        weights = logits.softmax(dim=-1)
+        maps.append(weights)
+        return F.dropout(weights, dropout_p) @ value
+
+    return attend
+
+
+def _convolve(head: MaskHead, features: Features) -> Tensor:
+    """Mask logits of `MaskHead` by its convolutions, pixel by pixel."""
+    assert features.query is not None
+    pixels = features.visual.transpose(1, 2).unflatten(2, features.grid)
+    for layer in head.convolutions:
+        pixels = layer(pixels)
+    sentence = F.normalize(features.query.float(), dim=-1)[:, :, None, None]
+    return (sentence * pixels).sum(dim=1, keepdim=True)
