@@ -116,7 +116,6 @@ class Protocol:
         with_masks: the answers depend on the masks of the records, so that ``digest_masks`` has to agree too.
         task: the task of the records it scores, one of `refkit.data.schema.TASKS`.
         answer: the field of a `Prediction` that it reads.
-        plain: metrics that are no fractions, shown as they are instead of in percent.
     """
 
     id: str
@@ -126,7 +125,6 @@ class Protocol:
     with_masks: bool = False
     task: str = "rec"
     answer: str = "boxes"
-    plain: frozenset[str] = frozenset()
 
 
 _PROTOCOLS: dict[str, Protocol] = {}
