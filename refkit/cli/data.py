@@ -21,6 +21,7 @@ from refkit.data.look_alikes import DEFAULT_DISTANCE, HashReport, compare_hashes
 from refkit.data.records import read_header
 from refkit.data.stats import Stats, stats_of_file
 
+_PLACES = 5
 EXIT_FOUND = 1
 """Exit code when a file was read and something is wrong with it (2: it could not be read)."""
 
@@ -148,9 +149,9 @@ def _print_json(value: Any) -> None:
 
 def _print_check(report: CheckReport, images: bool) -> None:
     console = Console(soft_wrap=True, highlight=False)
-    for problem in report.problems:
+    for problem, lines in report.folded():
         style = "red" if problem.severity == "error" else "yellow"
-        console.print(f"{escape(report.path)}:{escape(str(problem))}", style=style)
+        console.print(f"{escape(report.path)}:{escape(str(problem))}{_others(lines)}", style=style)
     errors = sum(problem.severity == "error" for problem in report.problems)
     pictures = f", {report.images_read:,} pictures read" if images else ", pictures not opened"
     outcome = (
@@ -160,6 +161,15 @@ def _print_check(report: CheckReport, images: bool) -> None:
         f"[bold]{escape(report.name or report.path)}[/bold]: {report.records:,} records, "
         f"{report.images:,} images{pictures}: {outcome}"
     )
+
+
+def _others(lines: list[int]) -> str:
+    """How often a warning occurs, with the first other places; nothing for one that stands alone."""
+    places = list(dict.fromkeys(lines))
+    if len(places) == 1:
+        return ""
+    first = ", ".join(map(str, places[1:_PLACES]))
+    return f" ({len(lines):,} such warnings, also on line {first}{' …' if len(places) > _PLACES else ''})"
 
 
 def _print_stats(stats: Stats) -> None:

@@ -20,6 +20,7 @@ from refkit.data.validation import parse_header, parse_line, parse_record
 # Published boxes stick out of their image by rounding and by inclusive corners.
 _TOLERANCE = 1.0
 _TEXT_TASKS = frozenset({"rec", "res", "grec", "gres"})
+_INDEX = re.compile(r"\[\d+\]")
 # Separators and control characters split a caption in two on its way through line-based scorers.
 _CONTROL = re.compile("[\x00-\x1f\x7f\x85\u2028\u2029]")
 
@@ -73,6 +74,19 @@ class CheckReport:
     def ok(self) -> bool:
         """Whether there is no error (warnings allowed)."""
         return not any(problem.severity == "error" for problem in self.problems)
+
+    def folded(self) -> list[tuple[Problem, list[int]]]:
+        """Problems to print, each with the lines of the warnings that it stands for.
+
+        Every error stands alone. Warnings of one kind (the same field of other records, the same remedy) are
+        one entry: the first of them, with the lines of all.
+        """
+        kinds: dict[object, tuple[Problem, list[int]]] = {}
+        for number, problem in enumerate(self.problems):
+            alone = problem.severity == "error"
+            kind = number if alone else (_INDEX.sub("[]", problem.field), problem.remedy or problem.reason)
+            kinds.setdefault(kind, (problem, []))[1].append(problem.line)
+        return list(kinds.values())
 
     def to_json(self) -> dict[str, Any]:
         """For ``--json``."""

@@ -6,7 +6,6 @@ Import these from `refkit.leaderboard.predictions`, which also reads and writes 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from refkit.data.line_error import LineError
 from refkit.data.schema import Header
 from refkit.leaderboard.box_spaces import PIXEL
 from refkit.structures import STATUSES, Prediction
@@ -24,31 +24,8 @@ BOX_DECIMALS = 4
 SCORE_DECIMALS = 6
 
 
-class PredictionError(ValueError):
-    """A prediction file that cannot be used as it is: ``file:line: field: what is wrong and what was
-    expected``.
-
-    Attributes:
-        reason: what is wrong and what was expected.
-        field: the field inside the line, as in ``boxes[0]``; empty when the line or file as a whole is wrong.
-        path: the file, empty when the prediction does not come from one.
-        line: counted from 1 (the header), 0 when unknown.
-    """
-
-    def __init__(self, reason: str, field: str = "", path: str = "", line: int = 0) -> None:
-        super().__init__(reason, field, path, line)
-        self.reason = reason
-        self.field = field
-        self.path = path
-        self.line = line
-
-    def __str__(self) -> str:
-        place = f"{self.path}:{self.line}" if self.line else self.path
-        return ": ".join(part for part in (place, self.field, self.reason) if part)
-
-    def at(self, path: str | os.PathLike[str], line: int = 0) -> PredictionError:
-        """The same complaint with its place."""
-        return PredictionError(self.reason, self.field, os.fspath(path), line)
+class PredictionError(LineError):
+    """A prediction file that cannot be used as it is; see `LineError` for its place."""
 
 
 @dataclass(slots=True)
@@ -126,6 +103,10 @@ def check_consistency(prediction: Prediction, input_size: tuple[float, float] | 
     count = 0 if boxes is None else len(boxes)
     if scores is not None and len(scores) != count:
         raise PredictionError(f"{len(scores)} scores for {count} boxes, expected one per box", "scores")
+    if prediction.captions is not None and len(prediction.captions) != count:
+        raise PredictionError(
+            f"{len(prediction.captions)} captions for {count} boxes, expected one per box", "captions"
+        )
     if count and prediction.status != "ok":
         raise PredictionError(
             f"{prediction.status!r} together with {count} boxes; an answer with boxes has the status 'ok'",
@@ -196,6 +177,7 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
         "scores": None if written.scores is None else written.scores.tolist(),
         "mask": written.mask,
         "caption": written.caption,
+        "captions": written.captions,
         "attributes": written.attributes,
         "categories": written.categories,
         "no_target": written.no_target,

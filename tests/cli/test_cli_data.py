@@ -84,6 +84,31 @@ def test_check_lists_problems_and_leaves_with_one(run, data_root):
     )
 
 
+def test_check_folds_warnings_that_repeat(run, data_root):
+    path = data_root / "masks.jsonl"
+    records = [
+        Record(
+            f"r{index}",
+            ImageRef("0.png", 64, 48),
+            "a\tdog" if index in (3, 7) else "dog",
+            [Target((1.0, 1.0, 9.0, 9.0))] * (1 + index % 2),
+        )
+        for index in range(8)
+    ]
+    write_records(path, Header("made", "test", "val", task=["res"]), records)
+    code, out, _ = run("check", path, "--no-images")
+    masks, captions, summary = out.splitlines()
+    assert code == 0
+    assert masks.startswith(f"{path}:2: targets[0].mask: missing") and masks.endswith(
+        "otherwise (12 such warnings, also on line 3, 4, 5, 6 …)"
+    )
+    assert captions.startswith(f"{path}:5: text: control") and captions.endswith(
+        "(2 such warnings, also on line 9)"
+    )
+    assert summary.endswith("0 errors, 14 warnings")
+    assert len(json.loads(run("check", path, "--no-images", "--json")[1])[0]["problems"]) == 14
+
+
 def test_check_of_missing_pictures(run, data_root):
     code, out, _ = run("check", data_root / "made.jsonl", "--data-root", data_root / "absent")
     assert code == 1 and "is no folder, so no picture was checked. Set --data-root, REFKIT_DATA" in out
