@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -41,12 +42,14 @@ class Answer:
         text: the expression.
         prediction: in pixels of ``image``.
         truth: ``(K, 4)`` annotated xyxy boxes in pixels of ``image``; None where nobody annotated it.
+        truth_masks: annotated COCO compressed RLEs of the size of ``image``.
     """
 
     image: Image.Image
     text: str
     prediction: Prediction
     truth: np.ndarray | None = None
+    truth_masks: Sequence[Mapping[str, Any]] = ()
 
     @property
     def iou(self) -> float | None:
@@ -57,18 +60,27 @@ class Answer:
 
 
 def draw_answer(answer: Answer, width: int | None = None) -> Image.Image:
-    """The picture with truth and prediction on it.
+    """The picture with truth and prediction on it: boxes, and masks where there are some.
+
+    A predicted mask is tinted and outlined, an annotated one outlined only, so that both can be told apart
+    where they overlap.
 
     Args:
         answer: what to draw.
         width: of the result in pixels; the picture is scaled before anything is drawn, so lines stay sharp.
+
+    Raises:
+        DrawingError: a mask of another size than the picture.
     """
     scale = (width or answer.image.width) / answer.image.width
     size = (round(answer.image.width * scale), max(1, round(answer.image.height * scale)))
     picture = answer.image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
     if answer.prediction.mask is not None:
-        mask = Image.fromarray(rle.decode(answer.prediction.mask))
-        draw.draw_mask(picture, np.asarray(mask.resize(size, Image.Resampling.NEAREST)), PREDICTED)
+        area = _scaled_mask(answer.prediction.mask, size, answer.image)
+        draw.draw_mask(picture, area, PREDICTED)
+        draw.draw_outline(picture, area, PREDICTED)
+    for mask in answer.truth_masks:
+        draw.draw_outline(picture, _scaled_mask(mask, size, answer.image), TRUE)
     for box in answer.truth if answer.truth is not None else ():
         draw.draw_box(picture, (np.asarray(box) * scale).tolist(), TRUE)
     boxes = as_boxes(answer.prediction.boxes if answer.prediction.boxes is not None else ())
@@ -79,6 +91,17 @@ def draw_answer(answer: Answer, width: int | None = None) -> Image.Image:
             label = f"{answer.prediction.scores[index]:.2f}"
             draw.draw_label(picture, label, (box[0] * scale, box[1] * scale), PREDICTED)
     return picture
+
+
+def _scaled_mask(mask: Mapping[str, Any], size: tuple[int, int], image: Image.Image) -> np.ndarray:
+    """``(H, W)`` bool of the drawn picture, whose size is ``(width, height)``."""
+    decoded = rle.decode(mask)
+    if decoded.shape != (image.height, image.width):
+        raise DrawingError(
+            f"a mask of {decoded.shape[1]} x {decoded.shape[0]} pixels does not belong to a picture of "
+            f"{image.width} x {image.height}."
+        )
+    return np.asarray(Image.fromarray(decoded).resize(size, Image.Resampling.NEAREST))
 
 
 def captioned_answer(answer: Answer, least_width: int = 360) -> Image.Image:

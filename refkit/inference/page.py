@@ -62,6 +62,6 @@ def _answer(record: Record, prediction: Prediction, folder: Path) -> Answer:
     size = (record.image.width, record.image.height)
     pixels = load_image(find_image(folder, record.image.file, record.id), record.id, size)
     boxes = [target.box for target in record.targets if target.box is not None]
-    return Answer(
-        Image.fromarray(pixels), record.text or "", prediction, np.asarray(boxes, np.float64).reshape(-1, 4)
-    )
+    masks = [target.mask for target in record.targets if target.mask is not None]
+    truth = np.asarray(boxes, np.float64).reshape(-1, 4)
+    return Answer(Image.fromarray(pixels), record.text or "", prediction, truth, masks)

@@ -44,6 +44,20 @@ def test_a_mask_tints_its_pixels_only():
         draw.draw_mask(image, mask.T, (255, 0, 0))
 
 
+def test_an_outline_stays_on_the_inner_border_of_its_area():
+    image, mask = grey(), np.zeros((60, 80), bool)
+    mask[10:40, 30:80] = True
+    mask[20:24, 50:54] = False
+    draw.draw_outline(image, mask, (255, 0, 0), width=2)
+    red = (np.asarray(image) == (255, 0, 0)).all(-1)
+    assert red[10:12, 30:80].all() and red[10:40, 30:32].all()
+    assert red[10:40, 78:80].all(), "the edge of the picture closes the area"
+    assert red[18:20, 48:56].all() and not changed(image)[20:24, 50:54].any(), "around a hole"
+    assert not changed(image)[~mask].any() and not changed(image)[28:36, 36:74].any()
+    with pytest.raises(ValueError, match="does not fit a picture of 80 x 60"):
+        draw.draw_outline(image, mask.T, (255, 0, 0))
+
+
 @pytest.mark.parametrize("at", [(5, 30), (5, 0), (79, 59), (-10, -10), (200, 200)])
 def test_a_label_stays_inside(at):
     image = grey(200, 100)

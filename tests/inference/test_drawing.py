@@ -57,13 +57,35 @@ def test_the_overlap_is_that_of_the_protocol():
     assert answer(truth=((0, 0, 9, 9), (1, 1, 9, 9))).iou is None
 
 
-def test_a_mask_tints_its_area():
+def half(top, left):
     mask = np.zeros((60, 100), bool)
-    mask[30:, 50:] = True
-    given = answer(None, None, mask=rle.encode(mask))
-    drawn = np.asarray(draw_answer(given, width=50)).astype(int)
-    assert (drawn[:14] == 128).all()
-    assert (drawn[16:, 26:, 0] > 150).all()
+    mask[top:, left:] = True
+    return mask
+
+
+def test_a_predicted_mask_tints_its_area_and_has_an_outline():
+    given = answer(None, None, mask=rle.encode(half(30, 50)))
+    drawn = np.asarray(draw_answer(given, width=200)).astype(int)
+    assert (drawn[:59] == 128).all() and (drawn[:, :99] == 128).all()
+    inside = drawn[70:110, 110:190, 0]
+    assert (inside > 150).all() and (inside < PREDICTED[0]).all(), "translucent"
+    assert shows(drawn, PREDICTED)[60, 102:198].all() and shows(drawn, PREDICTED)[62:118, 100].all()
+
+
+def test_an_annotated_mask_is_an_outline_over_the_prediction():
+    plain = answer(None, None, mask=rle.encode(half(0, 0)))
+    given = Answer(plain.image, "x", plain.prediction, None, [rle.encode(half(30, 50))])
+    drawn = draw_answer(given, width=200)
+    rows, columns = np.nonzero(shows(drawn, TRUE))
+    assert (rows.min(), columns.min(), rows.max(), columns.max()) == (60, 100, 119, 199)
+    assert not shows(drawn, TRUE)[70:110, 110:190].any()
+
+
+def test_a_mask_of_another_picture_is_refused():
+    with pytest.raises(
+        DrawingError, match="a mask of 60 x 100 pixels does not belong to a picture of 100 x 60"
+    ):
+        draw_answer(answer(mask=rle.encode(half(30, 50).T)))
 
 
 def test_captions_make_room_below_the_picture():
