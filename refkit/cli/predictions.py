@@ -41,13 +41,18 @@ def import_(
     skip_unmatched: Annotated[
         bool, typer.Option("--skip-unmatched", help="Leave rows that answer no record out and count them.")
     ] = False,
+    last_box: Annotated[
+        bool, typer.Option("--last-box", help="Of several boxes without scores the last is the answer.")
+    ] = False,
 ) -> None:
     """Write a foreign file as refkit.predictions/1, its boxes in pixels of the original images.
 
     The coordinate space is declared, never guessed. Answers that cannot be read are kept as they are and
     counted.
     """
-    report = import_predictions(kind, source, records, out, space, model, match, input_size, skip_unmatched)
+    report = import_predictions(
+        kind, source, records, out, space, model, match, input_size, skip_unmatched, last_box
+    )
     console = Console(soft_wrap=True, highlight=False)
     console.print(
         f"[bold]{escape(str(out))}[/bold]: {report.written:,} of {report.records:,} records answered"

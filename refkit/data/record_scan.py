@@ -14,6 +14,9 @@ from refkit.data.files import is_gzip
 from refkit.data.schema import Header, Record, RecordError
 from refkit.data.validation import parse_header, parse_line, parse_record
 
+LONGEST_LINE = 64 << 20
+"""Bytes of one line: a few kilobytes of gzip can stand for a line that fills the memory."""
+
 _MARKS = {b"\xef\xbb\xbf": "UTF-8 with a byte order mark (BOM)", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
@@ -24,13 +27,19 @@ def iter_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, bytes]]
         ``(line number from 1, offset of its first byte in the unpacked text, bytes)``.
 
     Raises:
-        RecordError: no such file, a folder, an empty file, a byte order mark, a broken gzip stream.
+        RecordError: no such file, a folder, an empty file, a byte order mark, a broken gzip stream, a line
+            longer than `LONGEST_LINE`.
     """
     _check_file(Path(path))
     offset, number = 0, 0
     with gzip.open(path, "rb") if is_gzip(path) else Path(path).open("rb") as file:
         try:
-            for number, line in enumerate(file, start=1):
+            while line := file.readline(LONGEST_LINE + 1):
+                number += 1
+                if len(line) > LONGEST_LINE:
+                    raise RecordError(
+                        f"longer than {LONGEST_LINE:,} bytes", path=os.fspath(path), line=number
+                    )
                 if number == 1:
                     _check_start(path, line)
                 yield number, offset, line.rstrip(b"\r\n")

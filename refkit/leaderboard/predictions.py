@@ -46,6 +46,7 @@ __all__ = [
     "write_predictions",
 ]
 
+MOST_PREDICTIONS = 20_000_000
 BAR: dict[str, Any] = {"unit": " lines", "unit_scale": True, "delay": 2.0, "disable": None, "leave": False}
 
 
@@ -87,6 +88,8 @@ def load_predictions(path: str | os.PathLike[str]) -> PredictionFile:
     for number, line in tqdm(lines, f"read {Path(path).name}", **BAR):
         try:
             prediction, input_size = parse_prediction(parse_line(line), header.box)
+            if len(predictions) >= MOST_PREDICTIONS:
+                raise PredictionError(f"more than {MOST_PREDICTIONS:,} answers; split the records")
             if prediction.id in predictions:
                 raise PredictionError(f"{prediction.id!r} is answered twice; keep one line per record", "id")
         except PredictionError as error:

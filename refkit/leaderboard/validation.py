@@ -29,6 +29,10 @@ _HEADER_SAMPLE = (
 )
 
 
+LONGEST_LABEL = 2_000
+_LONGEST = {"caption": 20_000, "raw": 1_000_000}
+
+
 def parse_line(raw: bytes) -> dict[str, Any]:
     """The JSON object of one line. NaN and Infinity are read: a box of them is an invalid answer, not a
     broken file.
@@ -143,7 +147,16 @@ def _label(value: Any, name: str) -> str:
 def _text(value: Any, name: str) -> str:
     if not isinstance(value, str):
         raise PredictionError(f"found {describe(value)}, expected text", name)
+    longest = _LONGEST.get(name, LONGEST_LABEL)
+    if len(value) > longest:
+        raise PredictionError(f"{len(value):,} characters, expected at most {longest:,}; shorten it", name)
     return value
+
+
+def _texts(value: Any, name: str) -> list[str]:
+    if not isinstance(value, list):
+        raise PredictionError(f"found {describe(value)}, expected a list with one text per box", name)
+    return [_text(text, f"{name}[{index}]") for index, text in enumerate(value)]
 
 
 def _boxes(value: Any, name: str) -> NDArray[np.float64]:
@@ -233,6 +246,7 @@ _FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "scores": _scores,
     "mask": _mask,
     "caption": _text,
+    "captions": _texts,
     "attributes": _score_table,
     "categories": _score_table,
     "no_target": _flag,

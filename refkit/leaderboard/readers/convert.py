@@ -72,6 +72,7 @@ def import_predictions(
     match: str | None = None,
     input_size: tuple[float, float] | None = None,
     skip_unmatched: bool = False,
+    last_box: bool = False,
 ) -> ImportReport:
     """Read a foreign file and write a prediction file; nothing is written when a row cannot be used.
 
@@ -85,6 +86,7 @@ def import_predictions(
         match: a key of `WAYS`, by default that of the format.
         input_size: width and height of the network input for ``xyxy-input`` where the rows do not give it.
         skip_unmatched: leave rows that answer no record out, and count them, instead of refusing the file.
+        last_box: of several boxes without scores the last one is the answer (VLM-R1 reads so).
 
     Raises:
         AnswerError: the file is not of this format, answers other records, or one record twice.
@@ -95,12 +97,12 @@ def import_predictions(
     report = ImportReport(len(index.sizes))
     path = is_file(source)
     matched = _matched(chosen.read(path), index, match or chosen.match, skip_unmatched, report)
-    converted = _Converter(space, input_size, report)
+    converted = _Converter(space, input_size, last_box, report)
     predictions = [converted(identity, answer, index.sizes[identity]) for identity, answer in matched.items()]
     report.warning = converted.doubt()
     with path.open("rb") as file:
         sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    settings = {"imported_from": kind, "box_space": space, "source_sha256": sha256}
+    settings = {"imported_from": kind, "box_space": space, "source_sha256": sha256, "last_box": last_box}
     header = PredictionHeader.answering(scan.header, model, settings=settings)
     report.written = write_predictions(out, header, predictions)
     return report
@@ -144,9 +146,12 @@ def _matched(
 class _Converter:
     """Answers → predictions in pixels; remembers boxes as declared, for the plausibility warning."""
 
-    def __init__(self, space: str, input_size: tuple[float, float] | None, report: ImportReport) -> None:
+    def __init__(
+        self, space: str, input_size: tuple[float, float] | None, last_box: bool, report: ImportReport
+    ) -> None:
         self._space = space
         self._input_size = input_size
+        self._last_box = last_box
         self._report = report
         self._declared: list[Any] = []
         self._sizes: list[tuple[int, int]] = []
@@ -157,6 +162,8 @@ class _Converter:
             if len(self._report.examples) < SHOWN:
                 self._report.examples.append(answer.place)
             return Prediction(identity, boxes=answer.boxes, status="unparsable", raw=answer.raw)
+        if self._last_box and answer.scores is None:
+            answer.boxes = answer.boxes[::-1]
         has_boxes = len(answer.boxes) > 0
         if has_boxes:
             self._declared.append(answer.boxes[0])

@@ -143,9 +143,11 @@ def _axis(values: Sequence[float], logarithmic: bool) -> _Axis:
         low, high = low / 1.4, high * 1.4
         steps = [base * 10.0**power for power in range(-6, 9) for base in (1, 2, 5)]
         return _Axis(low, high, tuple(step for step in steps if low <= step <= high), True)
-    margin = (high - low) * 0.08 or max(abs(high) * 0.05, 1.0)
+    margin = (high - low) * 0.08 or 1.0
     low, high = low - margin, high + margin
     step = _round_step((high - low) / 5)
+    if all(float(value).is_integer() for value in values):  # years
+        step = max(step, 1.0)
     first = math.ceil(low / step)
     return _Axis(low, high, tuple(place * step for place in range(first, math.floor(high / step) + 1)), False)
 

@@ -98,6 +98,7 @@ def _charts(result: Result) -> list[tuple[str, Markup]]:
     charts = [
         (f"{metric_style(metric).label} by {name.replace('_', ' ')}", _chart(metric, name, cells))
         for name, (metric, cells) in tables.items()
+        if len(cells) > 1
     ]
     if result.analysis is not None and result.analysis.errors:
         charts.append(

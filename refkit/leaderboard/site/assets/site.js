@@ -63,20 +63,18 @@
     const wanted = all("select", form).filter((select) => select.value)
       .map((select) => [select.dataset.filter, select.value]);
     const words = document.getElementById("search").value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
-    let total = 0;
     for (const row of tables.flatMap((table) => [...table.tBodies[0].rows])) {
       const fits = wanted.every(([name, value]) => name === "overlap"
         ? row.dataset.overlap.split(" ").includes(value) : row.dataset[name] === value);
       const content = words.length ? row.textContent.toLowerCase() : "";
       row.hidden = !(fits && words.every((word) => content.includes(word)));
-      shown += !row.hidden;
-      total += 1;
     }
     for (const table of tables) {
       table.closest(".board").classList.toggle("empty", [...table.tBodies[0].rows].every((row) => row.hidden));
     }
-    document.getElementById("count").textContent = `${shown} of ${total} rows`;
+    const main = tables.filter((table) => !table.closest("details")).flatMap((table) => [...table.tBodies[0].rows]);
+    const shown = main.filter((row) => !row.hidden).length;
+    document.getElementById("count").textContent = `${shown} of ${main.length} rows`;
   }
 
   function setUpFilters(form, tables) {
