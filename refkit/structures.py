@@ -184,6 +184,7 @@ class Prediction:
         scores: ``(K,)`` float, or None without scores.
         mask: COCO compressed RLE ``{"size": [height, width], "counts": str}`` of the original image.
         caption: generated text.
+        captions: generated texts, one per box (dense captioning).
         attributes: score per attribute name.
         categories: score per category name.
         no_target: the model's own flag that nothing in the image is meant.
@@ -196,6 +197,7 @@ class Prediction:
     scores: np.ndarray | None = None
     mask: dict[str, Any] | None = None
     caption: str | None = None
+    captions: list[str] | None = None
     attributes: dict[str, float] | None = None
     categories: dict[str, float] | None = None
     no_target: bool | None = None

@@ -126,7 +126,7 @@ class Header:
         dataset: ``refcoco``, ``refcocoplus``, ``refcocog``, ``referit``, ``flickr30k``, ``refshapes``, …
         split_by: ``unc``, ``umd``, ``google``, ``berkeley``, ``entities``, …
         split: ``train``, ``val``, ``testA``, ….
-        task: among ``rec, res, grec, gres, caption, attributes, recognition``.
+        task: among ``rec, res, grec, gres, caption, densecap, attributes, recognition``.
         image_root: where the pictures are, below the data root.
     """
 

@@ -140,14 +140,15 @@ def as_written(prediction: Prediction) -> Prediction:
     """
     boxes = None if prediction.boxes is None else round_boxes(prediction.boxes)
     scores = None if prediction.scores is None else _rounded(prediction.scores, SCORE_DECIMALS).reshape(-1)
-    status = prediction.status
+    captions, status = prediction.captions, prediction.status
     if not all(part is None or np.isfinite(part).all() for part in (boxes, scores)):
-        boxes, scores = np.zeros((0, 4)), None
+        boxes, scores, captions = np.zeros((0, 4)), None, None
         status = "failed" if status == "ok" else status
     return replace(
         prediction,
         boxes=boxes,
         scores=scores,
+        captions=captions,
         mask=_text_mask(prediction.mask),
         attributes=_plain_scores(prediction.attributes),
         categories=_plain_scores(prediction.categories),
