@@ -7,65 +7,72 @@ import heapq
 import json
 import tempfile
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import IO, Any
+
+import orjson
 
 from refkit.data.schema import Record
 
-# Lines kept in memory before a sorted run goes to disk: bounds memory near 50 MB for any number of records.
-_RUN = 200_000
+# Bytes of lines kept in memory before a sorted run goes to disk: bounds memory for any number of records.
+_RUN_BYTES = 200_000_000
 
 
-class SortedDigest:
-    """SHA-256 over lines in sorted order, for any number of lines in bounded memory (external merge sort)."""
+class SortedLines:
+    """Lines in sorted order, for any number of lines in bounded memory (external merge sort)."""
 
     def __init__(self) -> None:
         self._lines: list[bytes] = []
+        self._size = 0
         self._runs: list[IO[bytes]] = []
 
     def add(self, line: bytes) -> None:
         """Take one line; it must not contain a line feed."""
         self._lines.append(line + b"\n")
-        if len(self._lines) >= _RUN:
+        self._size += len(line)
+        if self._size >= _RUN_BYTES:
             self._spill()
 
-    def finish(self) -> str:
-        """``sha256:<hex>`` of everything added; the object is used up."""
+    def __iter__(self) -> Iterator[bytes]:
+        """The lines with their line feeds; the object is used up."""
         self._lines.sort()
-        hasher = hashlib.sha256()
-        for line in heapq.merge(*self._runs, self._lines):
-            hasher.update(line)
+        yield from heapq.merge(*self._runs, self._lines) if self._runs else self._lines
         for run in self._runs:
             run.close()
-        return f"sha256:{hasher.hexdigest()}"
 
     def _spill(self) -> None:
         self._lines.sort()
-        run = tempfile.TemporaryFile()  # noqa: SIM115 - closed by finish()
+        run = tempfile.TemporaryFile()  # noqa: SIM115 - closed at the end of __iter__
         run.writelines(self._lines)
         run.seek(0)
         self._runs.append(run)
-        self._lines = []
+        self._lines, self._size = [], 0
 
 
 class RecordDigests:
-    """Both digests of a records file in one pass."""
+    """Both digests of a records file in one pass.
+
+    The line for masks continues the plain line, and no plain line begins another one, so that one sorted
+    order serves both digests.
+    """
 
     def __init__(self) -> None:
-        self._plain = SortedDigest()
-        self._masks = SortedDigest()
+        self._lines = SortedLines()
 
     def add(self, record: Record) -> None:
         """Take one record."""
-        fields = _canonical_fields(record)
-        self._plain.add(_line(fields))
-        self._masks.add(
-            _line([*fields, [target.mask and target.mask["counts"] for target in record.targets]])
-        )
+        masks = [target.mask and target.mask["counts"] for target in record.targets]
+        # a tab cannot stand in JSON of one line
+        self._lines.add(_line(_canonical_fields(record)) + b"\t" + _line(masks))
 
     def finish(self) -> tuple[str, str]:
         """``(digest, digest_masks)``; the object is used up."""
-        return self._plain.finish(), self._masks.finish()
+        plain_hash, masks_hash = hashlib.sha256(), hashlib.sha256()
+        for entry in self._lines:
+            plain, masks = entry.split(b"\t")
+            plain_hash.update(plain + b"\n")
+            masks_hash.update(plain[:-1] + b"," + masks[:-1] + b"]\n")
+        return f"sha256:{plain_hash.hexdigest()}", f"sha256:{masks_hash.hexdigest()}"
 
 
 def digest(records: Iterable[Record]) -> str:
@@ -74,10 +81,10 @@ def digest(records: Iterable[Record]) -> str:
     Checked by the box, caption and label protocols (evaluation spec 3.1). Independent of the order of
     records, of key order, of compression and of any other field.
     """
-    sorter = SortedDigest()
+    both = RecordDigests()
     for record in records:
-        sorter.add(_line(_canonical_fields(record)))
-    return sorter.finish()
+        both.add(record)
+    return both.finish()[0]
 
 
 def digest_masks(records: Iterable[Record]) -> str:
@@ -89,17 +96,22 @@ def digest_masks(records: Iterable[Record]) -> str:
 
 
 def _canonical_fields(record: Record) -> list[Any]:
-    image = record.image
-    text = None if record.text is None else unicodedata.normalize("NFC", record.text)
-    boxes = [target.box and [_two_decimals(value) for value in target.box] for target in record.targets]
+    image, text = record.image, record.text
+    if text is not None and not text.isascii():
+        text = unicodedata.normalize("NFC", text)
+    boxes = [target.box and _two_decimals(target.box) for target in record.targets]
     return [record.id, image.file, image.width, image.height, text, boxes]
 
 
-def _two_decimals(value: float) -> str:
+def _two_decimals(box: tuple[float, float, float, float]) -> list[str]:
     """Fixed point text, because ``0.1 + 0.2`` and ``0.3`` are one box; no negative zero."""
-    text = f"{value:.2f}"
-    return "0.00" if text == "-0.00" else text
+    written = "{:.2f} {:.2f} {:.2f} {:.2f}".format(*box)
+    parts = written.split(" ")
+    return ["0.00" if part == "-0.00" else part for part in parts] if "-0.00" in written else parts
 
 
 def _line(fields: list[Any]) -> bytes:
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    try:
+        return orjson.dumps(fields)
+    except orjson.JSONEncodeError:  # an integer beyond 64 bits, or half of a surrogate pair
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")

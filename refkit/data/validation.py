@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from refkit.data import names
+from refkit.data.json_object import quick_object
 from refkit.data.rle import mask_fault
 from refkit.data.schema import FORMAT, TASKS, Header, ImageRef, Record, RecordError, Target
 
@@ -21,7 +22,9 @@ _HEADER = (
     *("format", "dataset", "split_by", "split", "task", "records", "images"),
     *("image_root", "licence", "source", "digest", "digest_masks"),
 )
+_RECORD_KEYS, _IMAGE_KEYS, _TARGET_KEYS = frozenset(_RECORD), frozenset(_IMAGE), frozenset(_TARGET)
 _NAME = re.compile(r"[A-Za-z0-9_+-]+")
+_LARGE = 1e12
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _SAMPLE = (
     f'{{"format": "{FORMAT}", "dataset": "refcoco", "split_by": "unc", "split": "val", "task": ["rec"]}}'
@@ -34,6 +37,11 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     Raises:
         RecordError: not UTF-8, not JSON, not an object, a key twice, or NaN where JSON has no such number.
     """
+    quick = quick_object(raw)
+    return _strict_object(raw) if quick is None else quick
+
+
+def _strict_object(raw: bytes) -> dict[str, Any]:
     try:
         text = raw.decode("utf-8")
         value = _DECODER.decode(text)
@@ -94,26 +102,30 @@ def parse_record(fields: Mapping[str, Any]) -> Record:
     """
     if "format" in fields:
         _fail("format", "a second header line; were two files joined? A file holds one header, at line 1")
-    _reject_typos(fields, _RECORD)
-    identity = _text(_required(fields, "id", "text that names this record alone"), "id")
+    own = not _RECORD_KEYS.issuperset(fields)
+    if own:
+        _reject_typos(fields, _RECORD)
+    identity = fields.get("id")
+    if type(identity) is not str or not identity.isascii():
+        identity = _text(_required(fields, "id", "text that names this record alone"), "id")
     if not identity:
         _fail("id", "empty, expected text that names this record alone")
     image = _image(_required(fields, "image", "an object with file, width and height"))
     targets = _required(fields, "targets", "a list ([] says that nothing in the image is meant)")
     if not isinstance(targets, list):
         _fail("targets", f"found {describe(targets)}, expected a list ([] for a no-target expression)")
-    ignore = fields.get("ignore")
+    ignore, facts, references = fields.get("ignore"), fields.get("facts"), fields.get("references")
     return Record(
         id=identity,
         image=image,
         text=_optional_text(fields.get("text"), "text"),
-        targets=[_target(value, f"targets[{index}]", image) for index, value in enumerate(targets)],
+        targets=[_target(value, index, image) for index, value in enumerate(targets)],
         object=_optional_text(fields.get("object"), "object"),
         ignore=None if ignore is None else _mask(ignore, "ignore", image),
-        references=_references(fields.get("references")),
+        references=None if references is None else _references(references),
         labels=_labels(fields.get("labels")),
-        facts=None if fields.get("facts") is None else dict(_mapping(fields["facts"], "facts")),
-        extra={key: value for key, value in fields.items() if key not in _RECORD},
+        facts=None if facts is None else dict(_mapping(facts, "facts")),
+        extra={key: value for key, value in fields.items() if key not in _RECORD_KEYS} if own else {},
     )
 
 
@@ -227,16 +239,23 @@ def _text(value: object, field: str) -> str:
 
 
 def _optional_text(value: object, field: str) -> str | None:
-    return None if value is None else _text(value, field)
+    if value is None or (type(value) is str and value.isascii()):
+        return value
+    return _text(value, field)
 
 
 def _identity(value: object, field: str) -> int | str | None:
+    if type(value) is int or type(value) is str:
+        return value
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
         _fail(field, f"found {describe(value)}, expected a whole number or text")
     return value
 
 
 def _pixels(fields: Mapping[str, Any], key: str) -> int:
+    value = fields.get(key)
+    if type(value) is int and value > 0:
+        return value
     value = _required(fields, key, "the size of the original image in pixels", "image.")
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         _fail(f"image.{key}", f"found {describe(value)}, expected a whole number of pixels above 0")
@@ -244,40 +263,61 @@ def _pixels(fields: Mapping[str, Any], key: str) -> int:
 
 
 def _image(value: object) -> ImageRef:
-    fields = _mapping(value, "image")
-    _reject_unknown(fields, _IMAGE, "image")
+    fields = value if type(value) is dict else _mapping(value, "image")
+    if not _IMAGE_KEYS.issuperset(fields):
+        _reject_unknown(fields, _IMAGE, "image")
     file = _text(_required(fields, "file", "a path below the image root", "image."), "image.file")
-    if not file or file.startswith(("/", "\\")) or ".." in file.replace("\\", "/").split("/"):
+    upwards = ".." in file and ".." in file.replace("\\", "/").split("/")
+    if not file or file[0] in "/\\" or upwards:
         _fail("image.file", f"{file!r} leaves the image root; expected a relative path without '..'")
     return ImageRef(
-        file=file,
-        width=_pixels(fields, "width"),
-        height=_pixels(fields, "height"),
-        id=_identity(fields.get("id"), "image.id"),
+        file, _pixels(fields, "width"), _pixels(fields, "height"), _identity(fields.get("id"), "image.id")
     )
 
 
-def _target(value: object, field: str, image: ImageRef) -> Target:
-    fields = _mapping(value, field)
-    _reject_unknown(fields, _TARGET, field)
+def _target(value: object, index: int, image: ImageRef) -> Target:
+    fields = value if type(value) is dict else _mapping(value, f"targets[{index}]")
+    if not _TARGET_KEYS.issuperset(fields):
+        _reject_unknown(fields, _TARGET, f"targets[{index}]")
     box, mask, choice = fields.get("box"), fields.get("mask"), fields.get("any", False)
     if box is None and mask is None:
-        _fail(field, 'has neither box nor mask; a no-target expression has "targets": []')
-    if not isinstance(choice, bool):
-        _fail(f"{field}.any", f"found {describe(choice)}, expected true or false")
+        _fail(f"targets[{index}]", 'has neither box nor mask; a no-target expression has "targets": []')
+    if choice is not False and choice is not True:
+        _fail(f"targets[{index}].any", f"found {describe(choice)}, expected true or false")
+    extras = ("id" in fields or "polygons" in fields) and _target_extras(fields, f"targets[{index}]")
+    category = fields.get("category")
+    if type(category) is not str or not category.isascii():
+        category = _optional_text(category, f"targets[{index}].category")
     return Target(
-        box=None if box is None else _box(box, f"{field}.box"),
-        mask=None if mask is None else _mask(mask, f"{field}.mask", image),
-        id=_identity(fields.get("id"), f"{field}.id"),
-        category=_optional_text(fields.get("category"), f"{field}.category"),
+        None if box is None else _box(box, index),
+        None if mask is None else _mask(mask, f"targets[{index}].mask", image),
+        category=category,
         any=choice,
-        polygons=_polygons(fields.get("polygons"), f"{field}.polygons"),
+        **(extras or {}),
     )
 
 
-def _box(value: object, field: str) -> tuple[float, float, float, float]:
-    if not isinstance(value, list) or len(value) != 4:
-        _fail(field, f"found {describe(value)}, expected [left, top, right, bottom] in pixels")
+def _target_extras(fields: Mapping[str, Any], field: str) -> dict[str, Any]:
+    return {
+        "id": _identity(fields.get("id"), f"{field}.id"),
+        "polygons": _polygons(fields.get("polygons"), f"{field}.polygons"),
+    }
+
+
+def _box(value: object, index: int) -> tuple[float, float, float, float]:
+    if type(value) is not list or len(value) != 4:
+        _fail(
+            f"targets[{index}].box", f"found {describe(value)}, expected [left, top, right, bottom] in pixels"
+        )
+    left, top, right, bottom = value
+    # the plain case first, without a call per number
+    floats = type(left) is type(top) is type(right) is type(bottom) is float
+    if floats and -_LARGE < left <= right < _LARGE and -_LARGE < top <= bottom < _LARGE:
+        return left, top, right, bottom
+    return _unusual_box(value, f"targets[{index}].box")
+
+
+def _unusual_box(value: list[Any], field: str) -> tuple[float, float, float, float]:
     _numbers(value, field)
     left, top, right, bottom = map(float, value)
     if right < left or bottom < top:
@@ -318,9 +358,7 @@ def _polygons(value: object, field: str) -> list[list[float]] | None:
     return value
 
 
-def _references(value: object) -> list[str] | None:
-    if value is None:
-        return None
+def _references(value: object) -> list[str]:
     if not isinstance(value, list):
         _fail("references", f"found {describe(value)}, expected a list of captions")
     return [_text(item, f"references[{index}]") for index, item in enumerate(value)]

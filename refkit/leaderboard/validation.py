@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from refkit.data.json_object import quick_object
 from refkit.data.validation import describe, nearest
 from refkit.leaderboard.box_spaces import BOX_SPACES, PIXEL
 from refkit.leaderboard.schema import (
@@ -23,6 +24,7 @@ from refkit.leaderboard.schema import (
 )
 from refkit.structures import STATUSES, Prediction
 
+_NUMBERS = frozenset((float, int))
 _HEADER_SAMPLE = (
     f'{{"format": "{FORMAT}", "records": "refcoco.unc.testA", "records_digest": "sha256:…", '
     f'"model": "my model", "box": "{PIXEL}"}}'
@@ -40,6 +42,11 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     Raises:
         PredictionError: not UTF-8, not JSON, not an object, or a key twice.
     """
+    quick = quick_object(raw)
+    return _strict_object(raw) if quick is None else quick
+
+
+def _strict_object(raw: bytes) -> dict[str, Any]:
     try:
         value = _DECODER.decode(raw.decode("utf-8"))
     except UnicodeDecodeError as error:
@@ -168,16 +175,18 @@ def _boxes(value: Any, name: str) -> NDArray[np.float64]:
         if type(box) is not list or len(box) != 4:
             hint = " (one box is written [[x1, y1, x2, y2]])" if _is_number(box) else ""
             raise PredictionError(f"found {describe(box)}, expected four numbers{hint}", f"{name}[{index}]")
-        _check_numbers(box, f"{name}[{index}]")
-    return _float_array(value, name).reshape(-1, 4)
+        if not _NUMBERS.issuperset(map(type, box)):
+            _check_numbers(box, f"{name}[{index}]")
+    return _float_array(value, name) if value else np.zeros((0, 4))
 
 
 def _scores(value: Any, name: str) -> NDArray[np.float64]:
     if not isinstance(value, list):
         raise PredictionError(f"found {describe(value)}, expected a list with one score per box", name)
-    _check_numbers(value, name)
+    if not _NUMBERS.issuperset(map(type, value)):
+        _check_numbers(value, name)
     scores = _float_array(value, name)
-    if not np.isfinite(scores).all():
+    if not all(map(math.isfinite, scores)):
         raise PredictionError("a score is NaN or infinite, expected finite numbers", name)
     return scores
 

@@ -208,7 +208,7 @@ def test_only_digest_masks_sees_masks(make_record):
 def test_the_digest_of_many_lines_does_not_depend_on_memory(monkeypatch, make_record):
     records = [make_record(number) for number in range(97)]
     expected = digest(records)
-    monkeypatch.setattr(digest_module, "_RUN", 10)
+    monkeypatch.setattr(digest_module, "_RUN_BYTES", 2000)
     assert digest(records[::-1]) == expected
 
 
