@@ -156,9 +156,11 @@ class _Parts:
 
 
 def _head_tensors(model: Any, features: Features) -> dict[str, Tensor]:
+    """What the heads say that were trained; one left out of the last stage knows nothing."""
     named: dict[str, Tensor] = {}
-    for head in model.heads.values():
-        named.update(head.tensors(features))
+    for name, head in model.heads.items():
+        if f"heads.{name}" not in model.without:
+            named.update(head.tensors(features))
     return named
 
 

@@ -35,6 +35,11 @@ _BOX = tuple(channel / 255 for channel in PREDICTED)
 def explanation_sheet(
     explanation: Explanation, title: str, history: Sequence[Validation] = ()
 ) -> Image.Image:
+    """`explanation_figure` as a picture."""
+    return _picture(explanation_figure(explanation, title, history))
+
+
+def explanation_figure(explanation: Explanation, title: str, history: Sequence[Validation] = ()) -> Figure:
     """The whole explanation on one page.
 
     Large: the answer, attention of [REG] over the picture in the last grounding layer and the similarity maps
@@ -63,7 +68,7 @@ def explanation_sheet(
     draw_word_attention(left, explanation)
     if right is not None:
         draw_accuracy(right, history)
-    return _picture(figure)
+    return figure
 
 
 def accuracy_picture(history: Sequence[Validation], metric: str | None = None) -> Image.Image:

@@ -23,6 +23,10 @@ from refkit.structures import Prediction, ReferringSample
 _MAX_SCALE = 100.0
 
 
+class NoAnswerError(ValueError):
+    """A model was asked where something is that can only be trained."""
+
+
 @MODELS.register_module()
 class CLIPPretrain(ReferringModel):
     """Trains a `CLIPBackbone` with image-text and region-text contrast.
@@ -78,9 +82,9 @@ class CLIPPretrain(ReferringModel):
         """Not what this model is for: it has no head.
 
         Raises:
-            ValueError: always.
+            NoAnswerError: always.
         """
-        raise ValueError(
+        raise NoAnswerError(
             "CLIPPretrain has no head to predict with; train HiVG with its weights as the backbone's"
         )
 

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_grounder import save_tiny_model
+from tiny_grounder import save_tiny_model, save_tiny_work_dir
 from typer.testing import CliRunner
 
 from refkit.cli.main import app
@@ -56,6 +56,24 @@ def test_nothing_but_json_leaves_a_fresh_process(weights, picture, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_explanation_beside_the_answer(picture, tmp_path):
+    folder = save_tiny_work_dir(tmp_path / "run")
+    without = tmp_path / "without.png"
+    result = run(picture, "dog", "--model", folder, "--explain", without, "--json-only")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert answer["explanation"] == str(without) and "picture" not in answer
+    entry = {"iteration": 3, "epoch": 1, "stage": "", "metrics": {"rec/acc50": 0.5}}
+    (folder / "run.json").write_text(json.dumps({"history": [entry]}))
+    with_curve = tmp_path / "with.jpg"
+    result = run(picture, "dog", "--model", folder, "--explain", with_curve, "--out", tmp_path / "answer.png")
+    assert {"picture", "explanation"} <= json.loads(result.stdout).keys()
+    pages = [np.asarray(Image.open(page).convert("RGB")).astype(int) for page in (without, with_curve)]
+    # The curve is the only thing in vermilion (up to JPEG) in the lower right corner.
+    shares = [(np.abs(page[-250:, -600:] - (213, 94, 0)).max(axis=-1) < 60).mean() for page in pages]
+    assert shares[0] == 0 < shares[1]
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -66,6 +84,7 @@ def test_nothing_but_json_leaves_a_fresh_process(weights, picture, tmp_path):
         ({"model": "folder/none.safetensors"}, "there is no such file or folder"),
         ({"device": "gpu"}, "device 'gpu' cannot be used here"),
         ({"out": "answer.gif"}, "expected a name that ends in .png or .jpg"),
+        ({"explain": "why.pdf"}, "why.pdf: expected a name that ends in .png or .jpg"),
     ],
 )
 def test_errors_are_one_message_without_traceback(weights, picture, tmp_path, monkeypatch, changes, message):
@@ -76,11 +95,13 @@ def test_errors_are_one_message_without_traceback(weights, picture, tmp_path, mo
         "model": weights,
         "device": "cpu",
         "out": tmp_path / "x.png",
+        "explain": tmp_path / "y.png",
     } | changes
     result = run(
         given["image"],
         given["text"],
         *("--model", given["model"], "--device", given["device"], "--out", given["out"]),
+        *("--explain", given["explain"]),
     )
     assert result.exit_code == 2
     assert message in result.stderr.replace("\n", "")

@@ -12,6 +12,7 @@ from PIL import Image
 from refkit.backbones.tokenizer import WordTokenizer
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.engine import load_config, train
+from refkit.inference.history import Validation, read_history
 from refkit.leaderboard.scoring import score
 
 
@@ -47,6 +48,7 @@ def test_tiny_hivg_learns_and_its_file_scores_the_same(data):
     assert {f"rec/{name}": cell.value for name, cell in result.metrics.items()}.items() <= metrics.items()
     assert metrics["rec/acc50/left"] == result.by["kind"]["left"].metrics["acc50"].value
     assert metrics["rec/acc50"] >= 0.75, metrics
+    assert read_history(data / "run") == [Validation(30, "", metrics)]
     losses = [
         entry["loss"]
         for file in (data / "run").glob("*/vis_data/scalars.json")
