@@ -129,7 +129,7 @@ def add_baselines(
             f"trivial: {name}", setting, declared_overlap=0, notes=("Looks at no pixel and no word.",)
         )
         with tempfile.TemporaryDirectory() as scratch:
-            path = Path(scratch) / "baseline.jsonl"
+            path = Path(scratch) / "baseline.jsonl.gz"
             write_predictions(path, PredictionHeader.answering(header, card.method), answers)
             yield add_predictions(folder, records, path, card, protocol, draws=draws, seed=seed)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from refkit.leaderboard.entries.schema import TASKS, Entry
 
 LARGEST_ENTRY = 1 << 20
 LONGEST_NAME = 80
+DEEPEST = 20
 NOTES_FILE = "notes.yaml"
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _DUMPER = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
@@ -46,17 +48,12 @@ class Located:
 
 
 class _StrictLoader(_LOADER):  # type: ignore[misc, valid-type]
-    """No aliases (a few of them can stand for billions of values), no key twice."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError("aliases (*name) are not allowed; write the value out")
-        return super().compose_node(parent, index)
+    """No key twice."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        double = next((key for key in keys if keys.count(key) > 1), None) if len(keys) < 1000 else None
-        if double is not None:
+        counts = Counter(str(key.value) for key, _ in node.value)
+        double, times = next(iter(counts.most_common(1)), ("", 0))
+        if times > 1:
             raise yaml.YAMLError(f"the key {double!r} stands twice at line {node.start_mark.line + 1}")
         return super().construct_mapping(node, deep)
 
@@ -75,11 +72,25 @@ def load_yaml(path: Path, largest: int = LARGEST_ENTRY) -> Any:
     if len(data) > largest:
         raise EntryError(f"{path}: larger than {largest:,} bytes; no entry needs that")
     try:
-        return _StrictLoader(data.decode("utf-8")).get_single_data()
+        text = data.decode("utf-8")
+        _check_events(text)
+        return _StrictLoader(text).get_single_data()
     except UnicodeDecodeError as error:
         raise EntryError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise EntryError(f"{path}: not usable as YAML: {' '.join(str(error).split())[:500]}") from None
+
+
+def _check_events(text: str) -> None:
+    """Before anything is built: a few aliases can stand for billions of values, and libyaml builds nested
+    values by recursion in C, which ends the process when they are nested deeply."""
+    depth = 0
+    for event in yaml.parse(text, Loader=_LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise yaml.YAMLError("aliases (*name) are not allowed; write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise yaml.YAMLError(f"more than {DEEPEST} levels of nesting")
 
 
 def read_entry(path: Path) -> Located:

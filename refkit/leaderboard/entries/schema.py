@@ -93,6 +93,7 @@ def _finite(number: float) -> float:
 
 
 Line = Annotated[str, Field(max_length=SHORT), AfterValidator(_one_line)]
+Name = Annotated[str, Field(max_length=80), AfterValidator(_one_line)]
 Note = Annotated[str, Field(max_length=LONG), AfterValidator(_one_line)]
 Address = Annotated[str, Field(max_length=SHORT), AfterValidator(_web_address)]
 InnerPath = Annotated[Line, AfterValidator(_inside)]
@@ -256,7 +257,7 @@ class Entry(_Part):
 
     format: Literal["refkit.entry/1"]
     task: Literal[TASKS]  # type: ignore[valid-type]
-    method: Annotated[Line, Field(max_length=80)]
+    method: Name
     variant: Line | None = None
     paper: Paper = Paper()
     model: ModelCard = ModelCard()
