@@ -2,6 +2,7 @@
 
 Random weights. Prints samples/s of data loading, training step and evaluation, peak memory, multiply-adds,
 and the share of the matmul peak: the fastest square float32 matrix product of the same run, same threads.
+With --naive: how many times faster than the same model run the way research loops do.
 """
 
 from __future__ import annotations
@@ -27,6 +28,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--precision", default="both", choices=["both", "float32", "bfloat16"])
     parser.add_argument("--device", help="cpu, cuda, …; a GPU if there is one")
+    parser.add_argument(
+        "--naive",
+        action="store_true",
+        help="compare with the same model run in research style, and print the ratios",
+    )
     parser.add_argument("--json", help="write the report as JSON to this file")
     return parser.parse_args()
 
@@ -43,6 +49,7 @@ def main() -> None:
     from refkit.cli.main import is_users_concern
     from refkit.data.files import atomic_write
     from refkit.engine.config import load_config
+    from refkit.inference.benchmark.comparison import compare_with_naive
     from refkit.inference.benchmark.run import BenchmarkOptions, run_benchmark
     from refkit.inference.inferencer import choose_device
 
@@ -52,8 +59,11 @@ def main() -> None:
     sides, progress = tuple(arguments.sides), sys.stderr.isatty()
     options = BenchmarkOptions(arguments.batch_size, arguments.repeats, precisions, sides, progress)
     try:
-        config = load_config(arguments.config, arguments.cfg_options)
-        report = run_benchmark(config, choose_device(arguments.device), options)
+        device = choose_device(arguments.device)
+        if arguments.naive:
+            report = compare_with_naive(arguments.config, arguments.cfg_options, device, options)
+        else:
+            report = run_benchmark(load_config(arguments.config, arguments.cfg_options), device, options)
     except Exception as error:
         if not is_users_concern(error):
             raise

@@ -227,3 +227,28 @@ def test_sine_positions_enter_the_tokens():
     assert plain.fuse(region, visual, text, mask).abs().max() < 1e-6
     entered = sine.fuse(region, visual, text, mask)
     assert torch.allclose(entered[0], sine.norm(sine.position[:16]), atol=1e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("ours", [False, True])
+def test_reading_the_region_token_alone_is_exact(ours):
+    backbone = CLIPBackbone(tiny.SIZE, visual_levels=(1, 3), similarity=ours).eval()
+    encoder = GroundingEncoder(
+        sizes=backbone.feature_sizes, width=32, layers=3, heads=4, sine=ours, similarity=ours
+    ).eval()
+    features = backbone(tiny.inputs(4))
+    torch.testing.assert_close(
+        encoder.read(features).region_token, encoder(features).region_token, atol=1e-5, rtol=1e-5
+    )
+
+
+@torch.no_grad()
+def test_words_after_the_longest_text_change_nothing():
+    backbone = CLIPBackbone(tiny.SIZE, visual_levels=(1, 3)).eval()
+    encoder = GroundingEncoder(sizes=backbone.feature_sizes, width=32, layers=2, heads=4).eval()
+    short = tiny.inputs(3)
+    missing = tiny.SIZE["context_length"] - short["token_ids"].shape[1]
+    padded = {**short, "token_ids": torch.nn.functional.pad(short["token_ids"], (0, missing))}
+    one, other = encoder(backbone(short)), encoder(backbone(padded))
+    assert other.text.shape == one.text.shape
+    torch.testing.assert_close(other.region_token, one.region_token, atol=1e-6, rtol=1e-5)

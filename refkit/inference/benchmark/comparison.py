@@ -1,4 +1,4 @@
-"""refkit beside the way research loops run the same model: ratios from one run, and that the boxes are the same."""
+"""refkit beside the way research loops run the same model: ratios from one run, and the same boxes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 import multiprocessing
 import resource
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,16 +20,17 @@ from rich.table import Table
 from rich.text import Text
 
 from refkit.engine.config import RefkitConfig, load_config
+from refkit.heads.box import to_original_boxes
 from refkit.inference.benchmark.machine import describe_machine
 from refkit.inference.benchmark.naive import research_style
 from refkit.inference.benchmark.run import BenchmarkOptions
 from refkit.inference.benchmark.subject import Run, Subject
 from refkit.inference.benchmark.timing import Timing, time_interleaved
+from refkit.structures import Prediction
 
 FORMAT = "refkit.benchmark-naive/1"
 NAIVE = "naive float32"
 ACTIVITIES = ("evaluation", "training step")
-_BOX_UNITS = 1.0  # boxes of random pictures are compared relative to the longer side of the picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +63,16 @@ class Comparison:
     def to_json(self) -> str:
         """The result as a JSON document with the ratios spelled out."""
         ratios = {
-            activity: {way: self.ratio(activity, way) for way in found} for activity, found in self.seconds.items()
+            activity: {way: self.ratio(activity, way) for way in found}
+            for activity, found in self.seconds.items()
         }
         return json.dumps({"format": FORMAT, **asdict(self), "ratio": ratios}, indent=2) + "\n"
 
     def table(self) -> Group:
         """The result for a terminal."""
-        table = Table(title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD)
+        table = Table(
+            title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD
+        )
         for column in ("activity", "way", "seconds", "times faster", "peak memory", "of naive"):
             table.add_column(column, no_wrap=True)
         for activity, found in self.seconds.items():
@@ -76,19 +80,34 @@ class Comparison:
                 memory = self.peak_memory.get(way) if activity == "training step" else None
                 share = f"{memory / self.peak_memory[NAIVE]:.2f}" if memory else "-"
                 size = f"{memory / 2**20:.0f} MiB" if memory else "-"
-                table.add_row(activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}", size, share)
+                table.add_row(
+                    activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}", size, share
+                )
         same = f"largest difference of a box: {self.box_difference:.1e} of the picture's longer side"
         machine = f"{self.machine['name']}, {self.machine['threads']} threads, torch {self.machine['torch']}"
         return Group(Text(machine), Text(same), table)
 
 
-def compare_with_naive(config: RefkitConfig, device: torch.device, options: BenchmarkOptions) -> Comparison:
-    """Times refkit and the naive way in turn on one model with random weights; memory in processes of their own.
+def compare_with_naive(
+    config: str, overrides: Sequence[str], device: torch.device, options: BenchmarkOptions
+) -> Comparison:
+    """Times refkit and the naive way in turn on one model with random weights; memory in fresh processes.
 
-    Adapters are open as in the last stage of training; refkit merges them for evaluation, the naive way does not.
+    Adapters are open as in the last stage of training; refkit merges them for evaluation, the naive way does
+    not.
+
+    Args:
+        config: file, or name relative to ``configs/``.
+        overrides: ``dotted.key=value`` strings.
+        device: where the model computes.
+        options: how to measure.
+
+    Raises:
+        BenchmarkError: a part of the config is missing.
     """
+    loaded = load_config(config, overrides)
     with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
-        subject = _subject(config, options.batch_size, device, Path(folder))
+        subject = _subject(loaded, options.batch_size, device, Path(folder))
         subject.model.eval()
         plain = copy.copy(subject)
         plain.model = copy.deepcopy(subject.model)
@@ -96,7 +115,7 @@ def compare_with_naive(config: RefkitConfig, device: torch.device, options: Benc
             plain.model.settle()
         evaluation = {NAIVE: naive_evaluation(subject)}
         evaluation |= {precision: plain.evaluation(precision) for precision in options.precisions}
-        difference = _box_difference(evaluation[NAIVE](), plain.evaluation("float32")())
+        difference = _box_difference(subject, evaluation[NAIVE](), plain.evaluation("float32")())
         timed = {"evaluation": time_interleaved(evaluation, options.repeats, progress=options.progress)}
         del evaluation, plain
         subject.model.train()
@@ -104,26 +123,25 @@ def compare_with_naive(config: RefkitConfig, device: torch.device, options: Benc
         training |= {precision: subject.training_step(precision) for precision in options.precisions}
         timed["training step"] = time_interleaved(training, options.repeats, progress=options.progress)
     return Comparison(
-        config=Path(config.filename).stem,
+        config=Path(loaded.filename).stem,
         batch_size=options.batch_size,
         repeats=options.repeats,
         machine=describe_machine(device),
         seconds={name: _medians(found) for name, found in timed.items()},
         box_difference=difference,
-        peak_memory=_memories(config, options) if device.type == "cpu" else {},
+        peak_memory=_memories(config, overrides, options) if device.type == "cpu" else {},
     )
 
 
 def naive_evaluation(subject: Subject) -> Run:
-    """Boxes in pixels of one batch, by `research_style`."""
+    """Boxes in pixels of one batch, ``B`` arrays ``(1, 4)``, by `research_style`."""
     model: Any = subject.model
 
-    def run() -> Any:
-        with torch.no_grad(), research_style(model) as maps:
+    def run() -> list[np.ndarray]:
+        with torch.no_grad(), research_style(model):
             data = model.data_preprocessor(subject.test_batch)
             outputs = model(data["inputs"], mode="tensor")
-            predictions = model.heads["box"].to_predictions(outputs["pred_boxes"], data["data_samples"])
-            return predictions if maps else []
+            return to_original_boxes(outputs["pred_boxes"], data["data_samples"])
 
     return run
 
@@ -148,25 +166,25 @@ def _medians(timings: dict[str, Timing]) -> dict[str, float]:
     return {way: timing.median for way, timing in timings.items()}
 
 
-def _box_difference(naive: Any, ours: Any) -> float:
-    """Relative to the longest side that a predicted box of the batch can have seen: its picture's."""
-    pairs = [(one.boxes, other.boxes) for one, other in zip(naive, ours, strict=True)]
-    sides = max(float(np.abs(one).max()) for one, _ in pairs) * _BOX_UNITS
-    return max(float(np.abs(one - other).max()) for one, other in pairs) / max(sides, 1.0)
+def _box_difference(subject: Subject, naive: Sequence[np.ndarray], ours: Sequence[Prediction]) -> float:
+    samples = subject.test_batch["data_samples"]
+    return max(
+        float(np.abs(box - answer.boxes).max()) / max(sample.frame.original)
+        for sample, box, answer in zip(samples, naive, ours, strict=True)
+    )
 
 
-def _memories(config: RefkitConfig, options: BenchmarkOptions) -> dict[str, int]:
+def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) -> dict[str, int]:
     context = multiprocessing.get_context("spawn")
-    overrides = [f"{key}={value!r}" for key, value in (config.get("overrides") or {}).items()]
     found = {}
     for way in (NAIVE, *options.precisions):
         with context.Pool(1) as pool:
-            arguments = (config.filename, overrides, options.batch_size, torch.get_num_threads(), way)
+            arguments = (config, overrides, options.batch_size, torch.get_num_threads(), way)
             found[way] = pool.apply(training_memory, arguments)
     return found
 
 
-def training_memory(config: str, overrides: list[str], batch_size: int, threads: int, way: str) -> int:
+def training_memory(config: str, overrides: Sequence[str], batch_size: int, threads: int, way: str) -> int:
     """Peak resident bytes of this process after three training steps; call it in a fresh one."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:

@@ -1,7 +1,7 @@
 """The way research loops run a grounding model: the yardstick for refkit's own speed.
 
-The same modules with the same weights, but eager attention whose maps are kept and handed back, texts padded to
-the full context, every head computed in evaluation too, transposed convolutions one by one, adapters left
+The same modules with the same weights, but eager attention whose maps are kept and handed back, texts padded
+to the full context, every head computed in evaluation too, transposed convolutions one by one, adapters left
 unmerged, and every loss read by the host after each step. All of it in float32.
 """
 
@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
-from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -21,22 +20,37 @@ from refkit.backbones import grounding
 from refkit.heads import MaskHead
 from refkit.structures import Features
 
+_ABSENT = object()
+
 
 @contextmanager
 def research_style(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Run ``model`` as research loops do while the context lasts; gives the list that collects attention maps."""
+    """Run ``model`` as research loops do while the context lasts; gives the list that collects maps."""
     maps: list[Tensor] = []
     preprocessor: Any = getattr(model, "data_preprocessor", None)
     with ExitStack() as stack:
-        stack.enter_context(patch.object(F, "scaled_dot_product_attention", _collecting(maps)))
-        stack.enter_context(patch.object(grounding, "without_trailing_padding", lambda features: features))
+        stack.enter_context(_replaced(F, "scaled_dot_product_attention", _collecting(maps)))
+        stack.enter_context(_replaced(grounding, "without_trailing_padding", lambda features: features))
         if getattr(preprocessor, "trim_text", False):
-            stack.enter_context(patch.object(preprocessor, "trim_text", False))
+            stack.enter_context(_replaced(preprocessor, "trim_text", False))
         for module in model.modules():
             if isinstance(module, MaskHead):
                 forward = MethodType(_convolve, module)
-                stack.enter_context(patch.object(module, "forward", forward))
+                stack.enter_context(_replaced(module, "forward", forward))
         yield maps
+
+
+@contextmanager
+def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    own = vars(owner).get(name, _ABSENT)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if own is _ABSENT:
+            delattr(owner, name)
+        else:
+            setattr(owner, name, own)
 
 
 def _collecting(maps: list[Tensor]) -> Any:
@@ -56,7 +70,11 @@ def _collecting(maps: list[Tensor]) -> Any:
         if is_causal:
             attn_mask = torch.ones(logits.shape[-2:], dtype=torch.bool, device=logits.device).tril()
         if attn_mask is not None:
-            logits = logits.masked_fill(~attn_mask, -torch.inf) if attn_mask.dtype == torch.bool else logits + attn_mask
+            logits = (
+                logits.masked_fill(~attn_mask, -torch.inf)
+                if attn_mask.dtype == torch.bool
+                else logits + attn_mask
+            )
         weights = logits.softmax(dim=-1)
         maps.append(weights)
         return F.dropout(weights, dropout_p) @ value

@@ -11,6 +11,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DefaultScope
+from torch import Tensor
 
 from refkit.data.collate import collate
 from refkit.data.images import ImageError
@@ -20,6 +21,7 @@ from refkit.engine.config import RefkitConfig
 from refkit.engine.precision import computing_in
 from refkit.inference.benchmark.pictures import write_benchmark_records
 from refkit.registry import DATASETS, MODELS
+from refkit.structures import Prediction
 
 Run = Callable[[], Any]
 
@@ -38,6 +40,7 @@ class Subject:
         folder: for pictures, if the config's data are absent.
 
     Attributes:
+        test_batch: the batch of evaluation, as collated.
         note: where the data come from.
 
     Raises:
@@ -48,6 +51,7 @@ class Subject:
         self.device = device
         self.batch_size = batch_size
         self.model = cast(BaseModel, MODELS.build(_random_weights(_part(config, "model")))).to(device)
+        _enter_last_stage(self.model, config)
         with DefaultScope.overwrite_default_scope("refkit"):
             self._wrapper = build_optim_wrapper(self.model, _part(config, "optim_wrapper"))
         evaluation = config.get("test_dataloader") or _part(config, "val_dataloader")
@@ -59,7 +63,7 @@ class Subject:
             "Data of the config." if own else "Drawn 640 x 480 pictures (the config's data are not here)."
         )
         self._train_batch = collate([self._train_set[index] for index in range(batch_size)])
-        self._test_batch = collate([self._test_set[index] for index in range(batch_size)])
+        self.test_batch = collate([self._test_set[index] for index in range(batch_size)])
 
     def loading(self) -> Run:
         """Decodes, transforms and collates one training batch in this process."""
@@ -68,20 +72,27 @@ class Subject:
     def training_step(self, precision: str) -> Run:
         """Forward, backward and update on one batch, preprocessing included."""
 
-        def run() -> None:
+        def run() -> dict[str, Tensor]:
             self._wrapper.precision = precision
-            self.model.train_step(self._train_batch, self._wrapper)
+            return self.model.train_step(self._train_batch, self._wrapper)
 
         return run
 
     def evaluation(self, precision: str) -> Run:
         """Predictions for one batch, preprocessing and conversion to pixels included."""
 
-        def run() -> None:
+        def run() -> list[Prediction]:
             with torch.inference_mode(), computing_in(precision, self.device):
-                self.model.test_step(self._test_batch)
+                return self.model.test_step(self.test_batch)
 
         return run
+
+
+def _enter_last_stage(model: Any, config: RefkitConfig) -> None:
+    """A model trained in stages is measured as its last stage trains it."""
+    stages = (config.get("train_cfg") or {}).get("stages")
+    if stages:
+        model.enter_stage(stages[-1].get("model", {}))
 
 
 def _part(config: RefkitConfig, name: str) -> dict[str, Any]:
