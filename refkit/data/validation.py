@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -11,7 +10,7 @@ from functools import lru_cache
 from typing import Any, NoReturn
 
 from refkit.data import names
-from refkit.data.json_object import quick_object
+from refkit.data.json_object import describe, read_object
 from refkit.data.rle import mask_fault
 from refkit.data.schema import FORMAT, TASKS, Header, ImageRef, Record, RecordError, Target
 
@@ -37,32 +36,7 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     Raises:
         RecordError: not UTF-8, not JSON, not an object, a key twice, or NaN where JSON has no such number.
     """
-    quick = quick_object(raw)
-    return _strict_object(raw) if quick is None else quick
-
-
-def _strict_object(raw: bytes) -> dict[str, Any]:
-    try:
-        text = raw.decode("utf-8")
-        value = _DECODER.decode(text)
-    except _NotFiniteError:
-        place = _find_not_finite(_PERMISSIVE.decode(text))
-        raise RecordError(
-            "NaN and Infinity are not numbers of JSON; expected finite numbers", place
-        ) from None
-    except UnicodeDecodeError as error:
-        raise RecordError(
-            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise RecordError(f"not JSON: {error.msg} at column {error.colno}{_excerpt(error)}") from None
-    except (RecursionError, ValueError) as error:
-        if isinstance(error, RecordError):
-            raise
-        raise RecordError(f"not usable JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise RecordError(f"found {describe(value)}, expected one JSON object per line")
-    return value
+    return read_object(raw, RecordError, finite=True)
 
 
 def parse_header(fields: Mapping[str, Any]) -> Header:
@@ -129,23 +103,6 @@ def parse_record(fields: Mapping[str, Any]) -> Record:
     )
 
 
-def describe(value: object) -> str:
-    """A JSON value in a few words, for messages."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, str):
-        return f"the text {value[:40]!r}"
-    if isinstance(value, int | float):
-        return f"the number {value}"
-    if isinstance(value, list):
-        return f"a list of {len(value)} value{'s' * (len(value) != 1)}"
-    if isinstance(value, dict):
-        return f"an object with {', '.join(map(repr, list(value)[:4])) or 'no keys'}"
-    return f"a {type(value).__name__}"
-
-
 def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
     """The known spelling closest to a name, or None when nothing is close."""
     found = difflib.get_close_matches(name.lower(), known, n=1, cutoff=cutoff)
@@ -154,44 +111,6 @@ def nearest(name: str, known: Sequence[str], cutoff: float = 0.6) -> str | None:
 
 def _fail(field: str, reason: str) -> NoReturn:
     raise RecordError(reason, field)
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for key in keys if keys.count(key) > 1)
-        _fail(double, "this key stands twice in one object; keep one")
-    return fields
-
-
-class _NotFiniteError(Exception):
-    """Python's JSON reader met NaN or Infinity."""
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise _NotFiniteError(name)
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys, parse_constant=_no_constant)
-_PERMISSIVE = json.JSONDecoder()
-
-
-def _find_not_finite(value: object, place: str = "") -> str:
-    """The path of the first number that is not finite, as in ``targets[0].box[2]``."""
-    if isinstance(value, dict):
-        steps = [(f"{place}.{key}" if place else key, item) for key, item in value.items()]
-    elif isinstance(value, list):
-        steps = [(f"{place}[{index}]", item) for index, item in enumerate(value)]
-    else:
-        return place if isinstance(value, float) and not math.isfinite(value) else ""
-    return next((found for step, item in steps if (found := _find_not_finite(item, step))), "")
-
-
-def _excerpt(error: json.JSONDecodeError) -> str:
-    if error.pos >= len(error.doc.rstrip()) or error.msg.startswith("Unterminated"):
-        return ", where the line ends; was the file copied completely?"
-    return f", at {error.doc[error.pos : error.pos + 20]!r}"
 
 
 def _required(fields: Mapping[str, Any], key: str, expected: str, within: str = "") -> Any:

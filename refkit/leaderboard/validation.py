@@ -3,7 +3,6 @@ to change."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -11,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.data.json_object import quick_object
-from refkit.data.validation import describe, nearest
+from refkit.data.json_object import describe, read_object
+from refkit.data.validation import nearest
 from refkit.leaderboard.box_spaces import BOX_SPACES, PIXEL
 from refkit.leaderboard.schema import (
     FORMAT,
@@ -42,38 +41,7 @@ def parse_line(raw: bytes) -> dict[str, Any]:
     Raises:
         PredictionError: not UTF-8, not JSON, not an object, or a key twice.
     """
-    quick = quick_object(raw)
-    return _strict_object(raw) if quick is None else quick
-
-
-def _strict_object(raw: bytes) -> dict[str, Any]:
-    try:
-        value = _DECODER.decode(raw.decode("utf-8"))
-    except UnicodeDecodeError as error:
-        raise PredictionError(
-            f"byte {error.start + 1} of the line is not UTF-8; save the file as UTF-8"
-        ) from None
-    except json.JSONDecodeError as error:
-        raise PredictionError(f"not JSON: {error.msg} at column {error.colno}") from None
-    except PredictionError:
-        raise
-    except (RecursionError, ValueError) as error:
-        raise PredictionError(f"not usable JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise PredictionError(f"found {describe(value)}, expected one JSON object per line")
-    return value
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        keys = [key for key, _ in pairs]
-        double = next(key for key in keys if keys.count(key) > 1)
-        raise PredictionError("this key stands twice in one object; keep one", double)
-    return fields
-
-
-_DECODER = json.JSONDecoder(object_pairs_hook=_unique_keys)
+    return read_object(raw, PredictionError, finite=False)
 
 
 def parse_header(fields: Mapping[str, Any]) -> PredictionHeader:
