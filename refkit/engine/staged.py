@@ -55,7 +55,7 @@ class StagedTrainLoop(ExactTrainLoop):
         self._own_batch_size = batch_size(self.dataloader)
         self._stages = plan_stages(stages, lambda size: len(self._loader(size)))
         self._first, self._last = choose_range(self._stages, *runner.stage_range)
-        self._check_starts()
+        self._check_plan()
         self._max_epochs = self._stages[self._last].end_epoch
         self._max_iters = self._stages[self._last].first_iteration + self._stages[self._last].iterations
         self._optim_config = copy.deepcopy(runner.optim_wrapper)
@@ -241,8 +241,11 @@ class StagedTrainLoop(ExactTrainLoop):
             "default_hooks.checkpoint.save_best to a metric, or start='last'"
         )
 
-    def _check_starts(self) -> None:
-        """Find out now, not after hours, that a stage will have nothing to start from."""
+    def _check_plan(self) -> None:
+        """Find out now, not after hours, that a stage will have nothing to start from or asks too much."""
+        if check := getattr(self.runner.bare_model, "check_stage", None):
+            for stage in self._stages:
+                check(stage.model or {})
         for before, stage in pairwise(self._stages[self._first : self._last + 1]):
             if stage.start == "best":
                 self._best_name(before)

@@ -127,14 +127,11 @@ class ReferringModel(BaseModel):
         Raises:
             AdapterError: unknown key, stage or module, or ``adapt`` without adapters.
         """
-        if unknown := sorted(set(stage) - set(_STAGE_KEYS)):
-            raise AdapterError(f"stage: unknown key {unknown[0]!r}; known are {', '.join(_STAGE_KEYS)}")
+        self.check_stage(stage)
         self._switch_off(stage.get("without", ()))
         number = stage.get("adapt", 0)
         off = (*self.without, *self._unused)
         if self.adapters is None:
-            if number or adapted:
-                raise AdapterError(f"stage: adapt={number}, but the model has no adapters: set adapters=…")
             self._open(())
         elif adapted is not None:
             self.adapters.place(self, adapted)
@@ -142,6 +139,21 @@ class ReferringModel(BaseModel):
         else:
             self._open(self.adapters.enter(self, number, off))
         self.train(self.training)
+
+    def check_stage(self, stage: Mapping[str, Any]) -> None:
+        """Whether `enter_stage` could obey; nothing changes.
+
+        Raises:
+            AdapterError: as `enter_stage`.
+        """
+        if unknown := sorted(set(stage) - set(_STAGE_KEYS)):
+            raise AdapterError(f"stage: unknown key {unknown[0]!r}; known are {', '.join(_STAGE_KEYS)}")
+        self._require_modules("without", stage.get("without", ()))
+        number = stage.get("adapt", 0)
+        if self.adapters is not None:
+            self.adapters.opened(self, number)
+        elif number:
+            raise AdapterError(f"stage: adapt={number}, but the model has no adapters: set model.adapters")
 
     def fit_adapters(self, keys: Iterable[str]) -> None:
         """Make the set of adapter layers what a state dict with these keys needs.
@@ -167,11 +179,14 @@ class ReferringModel(BaseModel):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> ReferringModel:
-        """As ``nn.Module.train``, but frozen modules stay in evaluation mode."""
+        """As ``nn.Module.train``, but frozen modules, apart from adapters in them, stay in evaluation mode."""
         super().train(mode)
         for name, module in self.named_modules():
-            if any(_under(name, prefix) for prefix in self.freeze) and ".lora_dropout" not in name:
+            if any(_under(name, prefix) for prefix in self.freeze):
                 nn.Module.train(module, False)
+        for name, module in self.named_modules():
+            if name.endswith(".lora_dropout"):
+                module.train(mode)
         return self
 
     def _open(self, adapted: Iterable[str]) -> None:
@@ -189,8 +204,13 @@ class ReferringModel(BaseModel):
     def _switch_off(self, without: Iterable[str]) -> None:
         """Set `without`; a family whose parts have to be told extends this."""
         self.without = frozenset(without)
-        for name in self.without - {name for name, _ in self.named_modules()}:
-            raise self._unknown("without", name)
+        self._require_modules("without", self.without)
+
+    def _require_modules(self, what: str, names: Iterable[str]) -> None:
+        known = {name for name, _ in self.named_modules()}
+        for name in names:
+            if name not in known:
+                raise self._unknown(what, name)
 
     def _unknown(self, what: str, name: str) -> ValueError:
         near = difflib.get_close_matches(name, [known for known, _ in self.named_modules()], n=1, cutoff=0.3)
