@@ -48,6 +48,8 @@ class CrossModalBridge(nn.ModuleDict):
         published_batch_mixing: as in the released code, a sample's keys and values are rows of all samples
             of the batch: ``(T, B)`` rows are read as ``(B, T)``. Off, a prediction does not depend on what
             else is in the batch.
+        zero_init: the last linear map of every bridge starts at zero, so that training starts from the
+            vision tower as it was. Not in HiVG, whose bridges disturb CLIP from the first step.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class CrossModalBridge(nn.ModuleDict):
         cross_attention: bool = True,
         layer_to_layer: bool = False,
         published_batch_mixing: bool = False,
+        zero_init: bool = False,
     ) -> None:
         super().__init__()
         _check(blocks, depth, text_levels, weight_shape, source, layer_to_layer)
@@ -78,7 +81,11 @@ class CrossModalBridge(nn.ModuleDict):
         shape = weight_shape and _weight_shape(weight_shape, context_length, text_width)
         for block in self.blocks:
             gate = TextGate(levels, text_width, width, shape) if source == "levels" else None
-            self[str(block)] = BridgeBlock(width, heads, gate, cross_attention)
+            bridge = BridgeBlock(width, heads, gate, cross_attention)
+            if zero_init:
+                nn.init.zeros_(bridge.mlp.fc2.weight)
+                nn.init.zeros_(bridge.mlp.fc2.bias)
+            self[str(block)] = bridge
         self.projection = nn.Linear(embed, width) if source == "projected" else None
 
     def words(self, states: Mapping[int, Tensor], projected: Tensor) -> dict[int, Tensor]:

@@ -109,6 +109,15 @@ def test_words_reach_the_patches_of_bridged_blocks_and_not_before():
 
 
 @torch.no_grad()
+def test_bridges_that_start_at_zero_leave_the_tower_as_it_was():
+    model, given = backbone(zero_init=True), inputs(2)
+    bridged_levels = model(given).levels
+    model.bridging = False
+    for one, other in zip(bridged_levels, model(given).levels, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@torch.no_grad()
 def test_projected_words_replace_levels_and_gates():
     model = backbone(source="projected", text_levels=[])
     assert not any("gate" in name for name, _ in model.named_parameters())
