@@ -143,7 +143,7 @@ class Pairing:
         self.answered.append(prediction is not None)
         self._images.add(record.image.file)
         if prediction is not None and prediction.boxes is not None and len(prediction.boxes):
-            self._declared.extend(prediction.boxes[0])
+            self._declared.extend(prediction.boxes[0].tolist())
             self._sizes.extend((record.image.width, record.image.height))
 
     def check_complete(self) -> None:

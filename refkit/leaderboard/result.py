@@ -136,7 +136,7 @@ class PerSample:
         with atomic_open(path, compress=os.fspath(path).endswith(".gz")) as file:
             file.write(_line(header))
             for row, (identity, status) in enumerate(zip(self.ids, self.status, strict=True)):
-                values = {name: column[row] for name, column in columns.items()}
+                values = {name: _number(column[row]) for name, column in columns.items()}
                 file.write(_line({"id": identity, "status": status, **values}))
 
 
@@ -165,6 +165,7 @@ class Result:
         warnings: sentences for the reader.
         per_sample: one row per scored record.
         analysis: kinds of errors, histogram and calibration; None without breakdowns.
+        details: further numbers of the protocol by table and name, such as average precisions.
     """
 
     protocol: Protocol
@@ -186,6 +187,7 @@ class Result:
     per_sample: PerSample
     warnings: Sequence[str] = field(default_factory=tuple)
     analysis: Analysis | None = None
+    details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
@@ -224,6 +226,7 @@ class Result:
             "metrics": {name: metric.to_json() for name, metric in self.metrics.items()},
             "by": {key: cells_to_json(cells) for key, cells in self.by.items()},
             "analysis": self.analysis and self.analysis.to_json(),
+            **_details_to_json(self.details),
             "interval": {
                 "level": 0.95,
                 "method": "percentile bootstrap over images",
@@ -233,6 +236,18 @@ class Result:
             "warnings": list(self.warnings),
             "refkit": __version__,
         }
+
+
+def _details_to_json(details: Mapping[str, Mapping[str, float]]) -> dict[str, Any]:
+    tables = {
+        table: {name: _number(value) for name, value in numbers.items()} for table, numbers in details.items()
+    }
+    return {"details": tables} if tables else {}
+
+
+def _number(value: Any) -> Any:
+    """A number as JSON can hold it: NaN becomes null."""
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def _line(fields: dict[str, Any]) -> bytes:

@@ -31,7 +31,7 @@ __all__ = ["DRAWS", "PredictionSource", "RecordSource", "Result", "ScoringError"
 DRAWS = 2000
 UNUSABLE_WARNING = 0.5
 
-PredictionSource = str | os.PathLike[str] | tuple[PredictionHeader, Mapping[str, Prediction]]
+PredictionSource = str | os.PathLike[str] | PredictionFile | tuple[PredictionHeader, Mapping[str, Prediction]]
 
 
 def score(
@@ -72,6 +72,7 @@ def score(
         RecordError: a records file that is broken or was changed.
         PredictionError: a prediction file that is broken.
         ProtocolError: no such protocol, or records that it cannot score.
+        AnswerError: a prediction that contradicts its record, such as a mask of another size.
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     samples = Samples(facts_needed(names)) if names else None
@@ -141,7 +142,7 @@ def _load_answers(source: PredictionSource) -> PredictionFile:
                     f"the prediction of {identity!r} carries the id {prediction.id!r}", "id"
                 )
         return PredictionFile(header, {key: as_written(value) for key, value in predictions.items()})
-    return load_predictions(source)
+    return source if isinstance(source, PredictionFile) else load_predictions(source)
 
 
 def _result(
@@ -175,6 +176,7 @@ def _result(
         per_sample=PerSample(pairing.ids, _statuses(pairing, evaluation), evaluation.per_sample),
         warnings=tuple(_warnings(pairing, evaluation)),
         analysis=analysis,
+        details=evaluation.details,
     )
 
 

@@ -43,19 +43,23 @@ class Samples:
 
     def add(self, record: Record, prediction: Prediction | None) -> None:
         """Take the next scored record and its answer in pixels of the original image."""
+        image, facts = record.image, record.facts
         self._text_codes.append(self._texts.setdefault(record.text, len(self._texts)))
         self._target_counts.append(len(record.targets))
         self._boxes.extend(single_box(record))
-        self._sizes.extend((record.image.width, record.image.height))
+        self._sizes.append(image.width)
+        self._sizes.append(image.height)
         box, score = top_answer(prediction)
         self._answers.extend(box)
         self._scores.append(score)
         for name, groups in self.facts.items():
             groups.add(group_label(record, name))
-        facts = record.facts
-        self._same_class.append(_count(facts["same_class"]) if facts and "same_class" in facts else -1)
-        if facts and "objects" in facts and record.image.file not in self.objects:
-            self.objects[record.image.file] = SceneObjects.of_facts(facts, record.id)
+        if facts is None:
+            self._same_class.append(-1)
+            return
+        self._same_class.append(_count(facts.get("same_class")))
+        if "objects" in facts and image.file not in self.objects:
+            self.objects[image.file] = SceneObjects.of_facts(facts, record.id)
 
     def __len__(self) -> int:
         return len(self._text_codes)
@@ -126,10 +130,11 @@ def top_answer(prediction: Prediction | None) -> tuple[Sequence[float], float]:
     """Box and score of highest score, the first of equals; the first box where there are no scores."""
     if prediction is None or prediction.boxes is None or not len(prediction.boxes):
         return NO_BOX, np.nan
-    if prediction.scores is None:
-        return prediction.boxes[0], np.nan
-    best = int(prediction.scores.argmax()) if len(prediction.scores) > 1 else 0
-    return prediction.boxes[best], prediction.scores[best]
+    scores = prediction.scores
+    if scores is None:
+        return prediction.boxes[0].tolist(), np.nan
+    best = int(scores.argmax()) if len(scores) > 1 else 0
+    return prediction.boxes[best].tolist(), scores.item(best)
 
 
 def _count(value: object) -> int:

@@ -186,10 +186,12 @@ def ratio(above: Floats, below: Floats) -> Floats:
     return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
-def percentiles(values: Floats, tail: float) -> Interval:
-    """The middle of ``(d,)`` draws, without those that are NaN."""
+def percentiles(values: Floats, tail: float) -> Interval | None:
+    """The middle of ``(d,)`` draws, without those that are NaN; None where all are."""
     drawn = values[~np.isnan(values)]
-    low, high = np.quantile(drawn, (tail, 1 - tail)) if len(drawn) else (np.nan, np.nan)
+    if not len(drawn):
+        return None
+    low, high = np.quantile(drawn, (tail, 1 - tail))
     return round(float(low), INTERVAL_DECIMALS), round(float(high), INTERVAL_DECIMALS)
 
 

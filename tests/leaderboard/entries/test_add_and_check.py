@@ -14,7 +14,7 @@ from refkit.leaderboard.entries.sources import RecordShelf, drawn_of, redraw
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.leaderboard.scoring import score
 from refkit.structures import Prediction
-from tests.leaderboard.board_scene import add_wobble, write_answers, write_refshapes
+from board_scene import add_wobble, write_answers, write_refshapes
 
 
 def check(folder, *shelves):
