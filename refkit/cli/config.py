@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
+
+from refkit.cli.options import ConfigName, Overrides
 
 app = typer.Typer(no_args_is_help=True, help="Show a config as it is after inheritance and overrides.")
 
@@ -16,10 +16,8 @@ def config_group() -> None:
 
 @app.command()
 def show(
-    config: Annotated[str, typer.Argument(help="Config file, or its name relative to configs/.")],
-    cfg_options: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override a setting; repeat for several.")
-    ] = None,
+    config: ConfigName,
+    cfg_options: Overrides = None,
 ) -> None:
     """Print the resolved config as Python."""
     from refkit.engine.config import load_config

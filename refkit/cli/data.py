@@ -12,6 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from refkit.cli import data_import
+from refkit.cli.options import DataRoot, ImageRoot
 from refkit.cli.progress import track
 from refkit.data.audit import AuditReport, audit
 from refkit.data.check import CheckReport, check_file
@@ -29,10 +30,6 @@ app = typer.Typer(no_args_is_help=True, help="Import, check, count, audit and sh
 app.add_typer(data_import.make_app(), name="import")
 
 Files = Annotated[list[Path], typer.Argument(help="Records files (.jsonl or .jsonl.gz).", show_default=False)]
-DataRoot = Annotated[
-    Path | None, typer.Option(help="Folder that image roots start from [REFKIT_DATA, data].")
-]
-ImageRoot = Annotated[Path | None, typer.Option(help="Folder of the pictures, instead of the header's.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 
 

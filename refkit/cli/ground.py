@@ -5,24 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from refkit.cli.options import MODEL_HELP, Device, NumberFormat, Precision
+
 if TYPE_CHECKING:
     import numpy as np
 
     from refkit.inference.inferencer import Inferencer
-
-
-class NumberFormat(StrEnum):
-    """What a model computes in; ``auto`` is bfloat16 on GPUs that have it, float32 elsewhere."""
-
-    AUTO = "auto"
-    FLOAT32 = "float32"
-    BFLOAT16 = "bfloat16"
 
 
 def command(
@@ -33,9 +26,7 @@ def command(
     ],
     model: Annotated[
         str,
-        typer.Option(
-            help="Name in the model zoo, weights file, checkpoint or work folder.", show_default=False
-        ),
+        typer.Option(help=MODEL_HELP, show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="The picture with the answer, .png or .jpg.")] = Path(
         "grounded.png"
@@ -45,8 +36,8 @@ def command(
         typer.Option(help="Also draw what the model looked at, into this .png or .jpg.", show_default=False),
     ] = None,
     json_only: Annotated[bool, typer.Option("--json-only", help="Draw nothing.")] = False,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = None,
-    precision: Annotated[NumberFormat, typer.Option(help="Number format.")] = NumberFormat.AUTO,
+    device: Device = None,
+    precision: Precision = NumberFormat.AUTO,
 ) -> None:
     """Find what a sentence means in one picture.
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from refkit.cli.ground import NumberFormat
+from refkit.cli.options import MODEL_HELP, DataRoot, Device, ImageRoot, NumberFormat, Precision
 
 
 def command(
@@ -19,9 +19,7 @@ def command(
     out: Annotated[Path, typer.Option(help="Prediction file, X.predictions.jsonl.", show_default=False)],
     model: Annotated[
         str | None,
-        typer.Option(
-            help="Name in the model zoo, weights file, checkpoint or work folder.", show_default=False
-        ),
+        typer.Option(help=MODEL_HELP, show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per forward pass.")] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load pictures.")] = 0,
@@ -33,16 +31,14 @@ def command(
     ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Answer the first records only.")] = None,
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that image roots start from; REFKIT_DATA, else data.")
-    ] = None,
-    image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
+    data_root: DataRoot = None,
+    image_root: ImageRoot = None,
     page: Annotated[
         Path | None, typer.Option(help="Also draw answers beside the truth into this .png.")
     ] = None,
     page_count: Annotated[int, typer.Option(min=1, help="How many answers on that page.")] = 24,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, …; a GPU if there is one.")] = None,
-    precision: Annotated[NumberFormat, typer.Option(help="Number format.")] = NumberFormat.AUTO,
+    device: Device = None,
+    precision: Precision = NumberFormat.AUTO,
 ) -> None:
     """Answer every record of a file with a model; resumable.
 

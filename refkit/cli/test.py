@@ -8,20 +8,18 @@ from typing import Annotated
 
 import typer
 
+from refkit.cli.options import ConfigName, DataRoot, Launcher, Overrides
+
 
 def command(
-    config: Annotated[str, typer.Argument(help="Config file, or its name relative to configs/.")],
+    config: ConfigName,
     weights: Annotated[Path, typer.Argument(help="Checkpoint (.pth) or weights (.safetensors).")],
     work_dir: Annotated[
         Path | None, typer.Option(help="Predictions and results; default work_dirs/<config>/test.")
     ] = None,
-    cfg_options: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override a setting; repeat for several.")
-    ] = None,
-    launcher: Annotated[str, typer.Option(help="auto, none, pytorch, slurm or mpi.")] = "auto",
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that relative data paths start from.")
-    ] = None,
+    cfg_options: Overrides = None,
+    launcher: Launcher = "auto",
+    data_root: DataRoot = None,
 ) -> None:
     """Evaluate weights on the test set of a config and print the metrics as JSON."""
     from mmengine.dist import is_main_process

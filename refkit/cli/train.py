@@ -7,20 +7,18 @@ from typing import Annotated
 
 import typer
 
+from refkit.cli.options import ConfigName, DataRoot, Launcher, Overrides
+
 
 def command(
-    config: Annotated[str, typer.Argument(help="Config file, or its name relative to configs/.")],
+    config: ConfigName,
     work_dir: Annotated[
         Path | None, typer.Option(help="Logs, checkpoints and results; default work_dirs/<config>.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in the work directory.")] = False,
-    cfg_options: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Override a setting; repeat for several.")
-    ] = None,
-    launcher: Annotated[str, typer.Option(help="auto, none, pytorch, slurm or mpi.")] = "auto",
-    data_root: Annotated[
-        Path | None, typer.Option(help="Folder that relative data paths start from.")
-    ] = None,
+    cfg_options: Overrides = None,
+    launcher: Launcher = "auto",
+    data_root: DataRoot = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Seed of the whole run.")] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Refuse operations that vary between runs.")
