@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,14 +12,17 @@ from refkit.data.files import atomic_write
 from refkit.leaderboard.baselines import score_baselines
 from refkit.leaderboard.breakdowns.analysis import ALL
 from refkit.leaderboard.report import render, to_json
-from refkit.leaderboard.scoring import DRAWS, score
+from refkit.leaderboard.scoring import DRAWS, ScoringError, score
+from refkit.leaderboard.side_by_side import all_to_json, render_all, score_all
 from refkit.metrics.protocol import get_protocol
 
 
 def command(
     records: Annotated[Path, typer.Argument(help="Records file (.jsonl or .jsonl.gz).", show_default=False)],
     predictions: Annotated[Path, typer.Argument(help="Prediction file for it.", show_default=False)],
-    protocol: Annotated[str, typer.Option(help="Id of the protocol.")] = "rec/1",
+    protocol: Annotated[
+        str, typer.Option(help="Id of the protocol; 'all' puts every protocol that fits side by side.")
+    ] = "rec/1",
     json: Annotated[
         Path | None,
         typer.Option("--json", help="Write the result as JSON; '-' prints it instead of the table."),
@@ -54,18 +57,38 @@ def command(
 
     Missing answers count as wrong; unknown ids, double ids and predictions for other records are errors.
     """
+    if protocol == ALL:
+        if by or baselines or objects or per_sample:
+            raise ScoringError(
+                "--protocol all shows numbers side by side only; "
+                "--by, --objects, --baselines and --per-sample need the id of one protocol"
+            )
+        _score_all(records, predictions, json, {"allow_partial": allow_partial, "draws": draws, "seed": seed})
+        return
     groups = [] if by == ["none"] else by or [ALL]
     options = {"by": groups, "draws": draws, "seed": seed, "objects": objects}
     result = score(records, predictions, protocol, allow_partial=allow_partial, **options)
     beside = score_baselines(records, protocol, **options) if baselines else {}
     if per_sample is not None:
         result.per_sample.write(per_sample, result)
-    text = to_json(result, beside)
-    if json == Path("-"):
-        typer.echo(text, nl=False)
+    if _hand_out(to_json(result, beside), json):
         return
-    if json is not None:
-        atomic_write(json, text)
     console = Console()
     console.print(render(result, beside))
     console.print(get_protocol(protocol).text, style="dim", highlight=False, markup=False)
+
+
+def _score_all(records: Path, predictions: Path, json: Path | None, options: dict[str, Any]) -> None:
+    scored = score_all(records, predictions, **options)
+    if not _hand_out(all_to_json(scored), json):
+        Console().print(render_all(scored))
+
+
+def _hand_out(text: str, json: Path | None) -> bool:
+    """Write or print the JSON text; whether it was printed in place of a table."""
+    if json == Path("-"):
+        typer.echo(text, nl=False)
+        return True
+    if json is not None:
+        atomic_write(json, text)
+    return False

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkit.data.rle import mask_fault
-from refkit.metrics.protocol import Column, ProtocolError
+from refkit.metrics.protocol import AnswerError, Column, ProtocolError
 
 if TYPE_CHECKING:
     from refkit.data.records import Record
@@ -24,15 +24,15 @@ RLE = Mapping[str, Any]
 Floats = NDArray[np.float64]
 
 
-def checked(mask: RLE, record: Record, what: str) -> RLE:
+def checked(mask: RLE, record: Record, what: str, error: type[ValueError] = ProtocolError) -> RLE:
     """A mask that covers the image of its record exactly.
 
     Raises:
-        ProtocolError: another size than the image's, or runs that do not add up to it.
+        ValueError: (``error``) another size than the image's, or runs that do not add up to it.
     """
     fault = mask_fault(mask, record.image.height, record.image.width)
     if fault:
-        raise ProtocolError(
+        raise error(
             f"{what} of {record.id!r}: mask.{fault[0]}: {fault[1]}; masks are those of the original image"
         )
     return mask
@@ -42,11 +42,11 @@ def predicted_mask(record: Record, prediction: Prediction | None) -> RLE | None:
     """The mask of an answer; None where there is no answer, or one without a mask.
 
     Raises:
-        ProtocolError: the mask is not one of this image.
+        AnswerError: the mask is not one of this image.
     """
     if prediction is None or prediction.mask is None or prediction.status != "ok":
         return None
-    return checked(prediction.mask, record, "the prediction")
+    return checked(prediction.mask, record, "the prediction", AnswerError)
 
 
 def target_masks(record: Record) -> list[RLE]:

@@ -27,6 +27,10 @@ class ProtocolError(ValueError):
     """A protocol that does not exist, or records that it cannot score."""
 
 
+class AnswerError(ValueError):
+    """A prediction that contradicts its record, such as a mask of another image; no protocol scores it."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Column:
     """One metric, as the ratio of two sums over samples: ``sum(numerator) / sum(denominator)``.

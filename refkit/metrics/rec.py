@@ -107,8 +107,9 @@ def top_box(prediction: Prediction | None) -> tuple[float, ...]:
     """The one box that counts: highest score, the first of equals; NaN without a box."""
     if prediction is None or prediction.boxes is None or len(prediction.boxes) == 0:
         return NO_BOX
-    best = 0 if prediction.scores is None else int(np.argmax(prediction.scores))
-    return tuple(prediction.boxes[best])
+    single = prediction.scores is None or len(prediction.scores) == 1
+    best = 0 if single else int(np.argmax(prediction.scores))
+    return tuple(np.asarray(prediction.boxes[best], np.float64).tolist())
 
 
 def target_box(record: Record) -> tuple[float, ...]:
@@ -121,8 +122,8 @@ def target_box(record: Record) -> tuple[float, ...]:
     if len(boxes) != 1 or boxes[0] is None:
         what = "has no box" if len(boxes) == 1 else f"has {len(boxes)} targets"
         raise ProtocolError(
-            f"record {record.id!r} {what}; rec/1 scores exactly one box per expression "
-            "(several or no targets need a protocol of the GREC family)"
+            f"record {record.id!r} {what}; this protocol scores exactly one box per expression or region "
+            "(several or no targets need a protocol of the GREC or phrase family)"
         )
     return boxes[0]
 

@@ -80,6 +80,23 @@ def test_partial_and_per_sample(files, tmp_path):
     assert len(rows.read_text().splitlines()) == 4
 
 
+def test_every_protocol_side_by_side(files, tmp_path):
+    result = run("score", *files, "--protocol", "all", "--draws", 20)
+    assert result.exit_code == 0, result.stderr
+    for part in ("half on toy.synthetic.val", "coverage 3/4", "rec/1", "rec/transvg", "phrase/any", "50.00"):
+        assert part in result.stdout, part
+    printed = run("score", *files, "--protocol", "all", "--draws", 20, "--json", "-")
+    fields = json.loads(printed.stdout)
+    assert fields["results"]["rec/1"]["metrics"]["acc50"]["value"] == 0.5
+    assert (
+        run("score", *files, "--protocol", "all", "--draws", 20, "--json", tmp_path / "a.json").exit_code == 0
+    )
+    assert (tmp_path / "a.json").read_text() == printed.stdout
+    refused = run("score", *files, "--protocol", "all", "--by", "kind")
+    assert refused.exit_code == 2
+    assert "--protocol all shows numbers side by side only" in refused.stderr
+
+
 def test_an_unknown_protocol_is_one_message(files):
     result = run("score", *files, "--protocol", "rec/7")
     assert result.exit_code == 2

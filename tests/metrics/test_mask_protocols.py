@@ -13,7 +13,7 @@ from metric_fixtures import fixture, gres_pairs, mask_record, reason_pairs, res_
 
 from refkit.data.rle import encode
 from refkit.metrics.masks import intersection, overlap, unite
-from refkit.metrics.protocol import ProtocolError, get_protocol
+from refkit.metrics.protocol import AnswerError, ProtocolError, get_protocol
 from refkit.metrics.reason import overlap_without
 from refkit.metrics.res import VARIANTS, padded, score_res, stretched
 from refkit.structures import Prediction
@@ -119,10 +119,10 @@ def test_the_flag_alone_is_an_answer_where_the_flag_counts():
 def test_masks_of_another_image_are_refused(protocol):
     record = mask_record(SAMPLE, [block(0, 2, 0, 2)])
     other = Prediction("a", mask=block(0, 2, 0, 2, shape=(8, 12)))
-    with pytest.raises(ProtocolError, match=r"prediction of 'a': mask.size: \[8, 12\] is not the image's"):
+    with pytest.raises(AnswerError, match=r"prediction of 'a': mask.size: \[8, 12\] is not the image's"):
         values(protocol, [(record, other)])
     short = Prediction("a", mask={"size": [4, 6], "counts": "04"})
-    with pytest.raises(ProtocolError, match=r"mask.counts: the runs cover 4 pixels, the image has 24"):
+    with pytest.raises(AnswerError, match=r"mask.counts: the runs cover 4 pixels, the image has 24"):
         values(protocol, [(record, short)])
     bare = mask_record(SAMPLE, [None])
     with pytest.raises(ProtocolError, match=r"record 'a' has a target without a mask"):
