@@ -179,7 +179,7 @@ class ReferringModel(BaseModel):
         self.train(self.training)
 
     def train(self, mode: bool = True) -> ReferringModel:
-        """As ``nn.Module.train``, but frozen modules, apart from adapters in them, stay in evaluation mode."""
+        """As ``nn.Module.train``, but frozen modules, adapters in them apart, stay in evaluation mode."""
         super().train(mode)
         for name, module in self.named_modules():
             if any(_under(name, prefix) for prefix in self.freeze):
