@@ -6,14 +6,20 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 from tiny_grounder import json_lines, save_tiny_model, write_tiny_records
 from typer.testing import CliRunner
 
 from refkit.cli.main import app
-from refkit.data.records import Header, ImageRef, Record, write_records
+from refkit.data import rle
+from refkit.data.records import Header, ImageRef, Record, RecordFile, Target, write_records
+from refkit.inference.drawing import PREDICTED, TRUE
+from refkit.inference.page import draw_prediction_page
+from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.leaderboard.scoring import score
+from refkit.structures import Prediction
 
 COUNT = 7
 
@@ -211,3 +217,19 @@ def test_a_record_without_expression_is_refused(run, weights, tmp_path):
     result = CliRunner().invoke(app, list(map(str, given)))
     assert result.exit_code == 2
     assert "record 'c.1' has no expression" in result.stderr
+
+
+def test_the_page_shows_masks_of_records_and_of_predictions(tmp_path):
+    left, right = np.zeros((60, 80), bool), np.zeros((60, 80), bool)
+    left[:, :40], right[:, 40:] = True, True
+    Image.new("RGB", (80, 60), (128, 128, 128)).save(tmp_path / "grey.png")
+    record = Record("a", ImageRef("grey.png", 80, 60), "left", [Target(mask=rle.encode(left))])
+    header = write_records(tmp_path / "r.jsonl", Header("made", "test", "val", task=["res"]), [record])
+    answer = Prediction("a", mask=rle.encode(right))
+    write_predictions(tmp_path / "p.jsonl", PredictionHeader.answering(header, "m"), [answer])
+    records = RecordFile(tmp_path / "r.jsonl")
+    page = draw_prediction_page(records, tmp_path / "p.jsonl", tmp_path / "page.png", image_root=tmp_path)
+    pixels = np.asarray(Image.open(page).convert("RGB"))[110:280, 8:288]
+    outlines = [np.nonzero((pixels == ink).all(axis=-1))[1] for ink in (TRUE, PREDICTED)]
+    assert outlines[0].max() < 140 <= outlines[1].min()
+    assert len(outlines[0]) > 200 and len(outlines[1]) > 200
