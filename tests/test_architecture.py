@@ -13,14 +13,15 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST_MODULE = 450
 LONGEST_FUNCTION = 80
 
-SHARED = {"structures", "registry", "data"}
+SHARED = {"structures", "rle", "registry", "data"}
 PARTS = SHARED | {"losses", "backbones", "heads", "models"}
 MAY_IMPORT = {
     "structures": set(),
+    "rle": set(),
     "losses": {"structures"},
-    "metrics": {"structures"},
-    "data": {"structures", "registry"},
-    "leaderboard": {"metrics", "data", "structures"},
+    "metrics": {"structures", "rle"},
+    "data": {"structures", "rle", "registry"},
+    "leaderboard": {"metrics", "data", "structures", "rle"},
     "backbones": SHARED | {"losses"},
     "heads": SHARED | {"losses"},
     "models": PARTS - {"models"},
@@ -31,7 +32,7 @@ MAY_IMPORT = {
 """Folder → folders that it may import, at any depth. What is not listed (``cli``, files at the top) may import all.
 
 After `architecture.md`: cli → inference, leaderboard, zoo, engine → models → heads, backbones → losses, structures;
-``data`` and ``metrics`` know ``structures`` only. A head never imports a backbone, nor a backbone a head. The table has
+``data`` and ``metrics`` know ``structures`` and the mask format ``rle`` only. A head never imports a backbone, nor a backbone a head. The table has
 no cycle, so no folder needs another one that needs it.
 """
 
@@ -41,6 +42,7 @@ LIGHT = (
     "cli",
     "doctor",
     "structures",
+    "rle",
     "data/records",
     "data/schema",
     "data/digest",

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.digest import RecordDigests
 from refkit.data.files import image_folder
 from refkit.data.record_scan import check_unique, header_fault, iter_lines

@@ -11,7 +11,7 @@ import numpy as np
 from mmengine.logging import print_log
 from tqdm import tqdm
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.arguments import require_choice
 from refkit.data.collate import collate
 from refkit.data.files import data_root as resolve_data_root

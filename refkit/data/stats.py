@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.names import KNOWN_COUNTS
 from refkit.data.record_scan import RecordScan
 from refkit.data.schema import Header, Record

@@ -11,8 +11,8 @@ from typing import Any, NoReturn
 
 from refkit.data import names
 from refkit.data.json_object import describe, read_object
-from refkit.data.rle import mask_fault
 from refkit.data.schema import FORMAT, TASKS, Header, ImageRef, Record, RecordError, Target
+from refkit.rle import mask_fault
 
 _RECORD = ("id", "image", "text", "targets", "object", "ignore", "references", "labels", "facts")
 _IMAGE = ("file", "width", "height", "id")

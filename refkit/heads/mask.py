@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from refkit.data.rle import encode
 from refkit.heads.region_text import box_map
 from refkit.losses.masks import dice, focal
 from refkit.registry import MODELS
+from refkit.rle import encode
 from refkit.structures import Features, Frame, Prediction, ReferringSample
 
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.data.rle import mask_fault
 from refkit.metrics.protocol import AnswerError, Column, ProtocolError
+from refkit.rle import mask_fault
 
 if TYPE_CHECKING:
     from refkit.data.records import Record

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.data.rle import decode, encode
 from refkit.metrics.masks import RLE, Overlaps, overlap, predicted_mask, ratio, target_masks, unite
 from refkit.metrics.protocol import Column, Evaluation, Protocol, ProtocolError, register
+from refkit.rle import decode, encode
 
 if TYPE_CHECKING:
     from refkit.data.records import Record, Target

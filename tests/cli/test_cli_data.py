@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from refkit import rle
 from refkit.cli.main import main
-from refkit.data import rle
 from refkit.data.records import Header, ImageRef, Record, Target, read_header, read_records, write_records
 
 PUBLIC = ("refcoco_val", "refcoco_testA", "refcoco_testB", "refcocoplus_val", "refcocoplus_testA")

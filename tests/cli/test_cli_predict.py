@@ -12,8 +12,8 @@ from PIL import Image
 from tiny_grounder import json_lines, save_tiny_model, write_tiny_records
 from typer.testing import CliRunner
 
+from refkit import rle
 from refkit.cli.main import app
-from refkit.data import rle
 from refkit.data.records import Header, ImageRef, Record, RecordFile, Target, write_records
 from refkit.inference.drawing import PREDICTED, TRUE
 from refkit.inference.page import draw_prediction_page

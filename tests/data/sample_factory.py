@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.structures import Frame, ReferringSample
 

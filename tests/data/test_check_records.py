@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.check import check_file
 from refkit.data.records import ImageRef, Target, write_records
 

@@ -7,7 +7,7 @@ import pytest
 from sample_factory import make_record, write_folder
 from torch.utils.data import DataLoader
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.collate import collate
 from refkit.data.dataset import ReferringDataset
 from refkit.data.images import ImageError

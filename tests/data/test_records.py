@@ -8,8 +8,8 @@ import unicodedata
 import numpy as np
 import pytest
 
+from refkit import rle
 from refkit.data import digest as digest_module
-from refkit.data import rle
 from refkit.data.records import (
     Header,
     ImageRef,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refkit.data import rle
+from refkit import rle
 from refkit.inference.drawing import (
     PREDICTED,
     TRUE,

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from refkit.data.records import Header, Target, write_records
-from refkit.data.rle import encode
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.leaderboard.scoring import ScoringError, score
 from refkit.leaderboard.side_by_side import all_to_json, render_all, score_all
 from refkit.metrics.protocol import AnswerError, protocols
+from refkit.rle import encode
 from refkit.structures import Prediction
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "metrics"))

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from metric_fixtures import fixture, gres_pairs, mask_record, reason_pairs, res_pairs, values
 
-from refkit.data.rle import encode
 from refkit.metrics.masks import intersection, overlap, unite
 from refkit.metrics.protocol import AnswerError, ProtocolError, get_protocol
 from refkit.metrics.reason import overlap_without
 from refkit.metrics.res import VARIANTS, padded, score_res, stretched
+from refkit.rle import encode
 from refkit.structures import Prediction
 
 SAME = {

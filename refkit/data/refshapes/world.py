@@ -15,7 +15,7 @@ from refkit.data.records import ImageRef, Record, Target
 from refkit.data.refshapes.drawing import Drawing, draw
 from refkit.data.refshapes.expressions import KINDS, Expression, View, express
 from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS, Item, Scene, sample_scene
-from refkit.data.rle import encode
+from refkit.rle import encode
 
 MIN_SIDE = 5.0  # pixels; an object whose visible box is thinner is never drawn
 _REFERENCE_SIZE = 96

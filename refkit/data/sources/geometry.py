@@ -7,7 +7,7 @@ from typing import Any
 
 from pycocotools import mask as coco_mask
 
-from refkit.data.rle import mask_fault
+from refkit.rle import mask_fault
 
 Box = tuple[float, float, float, float]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.schema import Record
 from refkit.leaderboard.breakdowns.objects import SceneObjects
 from refkit.metrics.breakdown import UNKNOWN, Groups, group_label

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.draw import COLOURS, draw_mask
 from refkit.data.files import atomic_write
 from refkit.data.images import ImageError, find_image, load_image

@@ -13,8 +13,8 @@ from refkit.data.records import read_records
 from refkit.data.refshapes import KINDS, imagine, iter_records, vocabulary
 from refkit.data.refshapes.dataset import RefShapesDataset, RefShapesRegions
 from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS
-from refkit.data.rle import decode
 from refkit.data.sources import import_source
+from refkit.rle import decode
 
 SCENES = 150
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.names import KNOWN_COUNTS
 from refkit.data.records import read_header, read_records
 from refkit.data.sources import SourceError, import_source

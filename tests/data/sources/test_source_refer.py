@@ -15,7 +15,7 @@ import pytest
 from pycocotools import mask as coco_mask
 from refer_layout import ReferWriter, clean, write_refer
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.names import KNOWN_COUNTS
 from refkit.data.records import read_records
 from refkit.data.safe_pickle import UnsafePickleError

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 from refer_layout import ReferWriter, clean
 
-from refkit.data import rle
+from refkit import rle
 from refkit.data.records import read_records
 from refkit.data.sources import SourceError, import_source
 from refkit.data.sources.join import join_records, write_join_table
