@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import copy
 import importlib
+import re
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,14 +17,28 @@ from PIL import Image
 from refkit.data.collate import collate
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.engine.config import leaves, load_config
+from refkit.engine.stages import plan_stages
 from refkit.models import ReferringModel
 from refkit.registry import DATASETS, MODELS
+from refkit.rle import encode
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "configs"
-CONFIGS = sorted(
-    file for file in FOLDER.rglob("*.py") if not file.relative_to(FOLDER).parts[0].startswith("_")
-)
+
+
+def is_run(file: Path) -> bool:
+    """A config to train with: neither a base nor the rows of an ablation table (tools/ablate.py)."""
+    names = {
+        target.id
+        for node in ast.parse(file.read_text("utf-8")).body
+        if isinstance(node, ast.Assign)
+        for target in node.targets
+        if isinstance(target, ast.Name)
+    }
+    return "rows" not in names and not file.relative_to(FOLDER).parts[0].startswith("_")
+
+
+CONFIGS = sorted(file for file in FOLDER.rglob("*.py") if is_run(file))
 TABLE = REPOSITORY / "docs" / "pages" / "configs.md"
 LONGEST_CONFIG = 120
 SMALL_MODEL = 20_000_000  # parameters; larger ones compute shapes only
@@ -39,9 +55,15 @@ def header_of(path: Path) -> str:
     return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
 
 
+@cache
+def loaded(path: Path):
+    """The config, read once."""
+    return load_config(path)
+
+
 def load_without_weights(path: Path):
     """The config as on a machine that has none of the weights files it starts from."""
-    config = load_config(path)
+    config = copy.deepcopy(loaded(path))
     for part in config.model.values():
         if isinstance(part, dict) and "weights" in part:
             part["weights"] = None
@@ -49,10 +71,57 @@ def load_without_weights(path: Path):
     return config
 
 
-def on_meta(config) -> ReferringModel:
-    """The model without memory for its parameters: sizes and wiring, however large."""
-    with torch.device("meta"):
-        return MODELS.build(copy.deepcopy(config.model))
+_ON_META: dict[str, ReferringModel] = {}
+_RUN_ON_META: set[str] = set()
+
+
+def model_key(config) -> str:
+    """Equal for configs that end with the same model."""
+    return f"{config.to_dict()['model']} {last_stage(config)}"
+
+
+def on_meta(path: Path) -> ReferringModel:
+    """The model in its last stage, without memory for its parameters: sizes and wiring, however large.
+
+    Configs with equal models share it.
+    """
+    config = load_without_weights(path)
+    if (key := model_key(config)) not in _ON_META:
+        with torch.device("meta"):
+            _ON_META[key] = model = MODELS.build(config.model)
+            if stage := last_stage(config):
+                model.enter_stage(stage)
+    return _ON_META[key]
+
+
+def last_stage(config) -> dict:
+    """What the model is told at the end of training."""
+    return next(
+        (dict(stage.model) for stage in config.train_cfg.get("stages", [])[::-1] if "model" in stage), {}
+    )
+
+
+@cache
+def preprocessor(path: Path):
+    """Of the model, with its tokenizer."""
+    return MODELS.build(load_without_weights(path).model.data_preprocessor)
+
+
+def run_on_meta(path: Path, inputs) -> None:
+    """Let the full-size model name its tensors, without values, unless an equal one did before.
+
+    The contrast head stays out: autocast, which it switches off, does not know the meta device.
+    """
+    config, model = load_without_weights(path), on_meta(path)
+    if (key := model_key(config)) in _RUN_ON_META:
+        return
+    contrast = ["heads.contrast"] if "contrast" in getattr(model, "heads", {}) else []
+    with torch.device("meta"), torch.no_grad():
+        model.enter_stage({**last_stage(config), "without": contrast})
+        outputs = model({name: value.to("meta") for name, value in inputs.items()}, mode="tensor")
+    assert outputs
+    assert all(len(value) == len(inputs["images"]) for value in outputs.values())
+    _RUN_ON_META.add(key)
 
 
 def count(parameters) -> int:
@@ -68,12 +137,14 @@ def resolve(kind: str | type) -> type:
 
 
 def pretend_records(folder: Path) -> Path:
-    """Two expressions about one picture, in place of annotations that are not here."""
+    """Two expressions about one picture, with masks, in place of annotations that are not here."""
     picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     Image.fromarray(picture).save(folder / "a.png")
     image = ImageRef("a.png", 64, 48, 1)
+    mask = np.zeros((48, 64), bool)
+    mask[6:30, 5:40] = True
     records = [
-        Record(f"mine.own.{number}", image, text, [Target((4.0 + number, 5.0, 40.0, 30.0))])
+        Record(f"mine.own.{number}", image, text, [Target((4.0 + number, 5.0, 40.0, 30.0), encode(mask))])
         for number, text in enumerate(("the left dog", "the red circle"))
     ]
     write_records(folder / "records.jsonl", Header("mine", "own", "train"), records)
@@ -83,8 +154,11 @@ def pretend_records(folder: Path) -> Path:
 def few_samples(dataset, folder: Path):
     """The first samples of a data set of a config, drawn anew or of `pretend_records`."""
     dataset = copy.deepcopy(dataset)
-    if "records" in dataset:
-        dataset.update(records=str(pretend_records(folder)), image_root=str(folder))
+    for part in (dataset, *dataset.get("members", [])):
+        if "records" in part:
+            part.update(records=str(pretend_records(folder)), image_root=str(folder))
+    if "evaluates_on" in dataset:
+        dataset.update(evaluates_on=[])
     if "scenes" in dataset:
         dataset.update(scenes=2)
     built = DATASETS.build(dataset)
@@ -115,7 +189,7 @@ def test_printed_config_loads_back_equal(path, tmp_path):
 
 @every_config
 def test_every_class_it_names_exists(path):
-    types = {value for key, value in leaves(load_config(path).to_dict()) if key.rpartition(".")[2] == "type"}
+    types = {value for key, value in leaves(loaded(path).to_dict()) if key.rpartition(".")[2] == "type"}
     assert types
     assert all(callable(resolve(kind)) for kind in types)
 
@@ -123,7 +197,7 @@ def test_every_class_it_names_exists(path):
 @every_config
 def test_optimizer_gets_every_trainable_parameter_once(path):
     config = load_without_weights(path)
-    model = on_meta(config)
+    model = on_meta(path)
     wrapper = dict(config.optim_wrapper)
     constructor = resolve(wrapper.pop("constructor"))
     groups = constructor(wrapper, wrapper.pop("paramwise_cfg", None)).groups(model)
@@ -141,15 +215,13 @@ def test_samples_of_its_data_sets_pass_through_its_model(path, split, tmp_path):
         return
     samples = few_samples(loader.dataset, tmp_path)
     assert resolve(loader.collate_fn.type) is collate
-    model = on_meta(config)
-    large = count(model.parameters()) > SMALL_MODEL
-    if not large:
-        model = MODELS.build(config.model)
-    batch = MODELS.build(config.model.data_preprocessor)(collate(samples), training=split == "train")
-    if large:
-        outputs = model({name: value.to("meta") for name, value in batch["inputs"].items()}, mode="tensor")
-        assert all(len(value) == len(samples) for value in outputs.values())
-    elif split == "train":
+    batch = preprocessor(path)(collate(samples), training=split == "train")
+    if count(on_meta(path).parameters()) > SMALL_MODEL:
+        if split == "train":
+            run_on_meta(path, batch["inputs"])
+        return
+    model = MODELS.build(config.model)
+    if split == "train":
         losses = model(**batch, mode="loss")
         assert all(torch.isfinite(value) for value in losses.values())
     else:
@@ -160,10 +232,16 @@ def test_samples_of_its_data_sets_pass_through_its_model(path, split, tmp_path):
 @every_config
 def test_schedules_reach_the_end_of_training(path):
     """By iterations or by epochs, the last schedule ends where training does; drawn sets only have a known size."""
-    config = load_config(path)
+    config = loaded(path)
     if not config.get("param_scheduler"):
         return
     loader, last = config.train_dataloader, config.param_scheduler[-1]
+    if "stages" in config.train_cfg:
+        stages = plan_stages(config.train_cfg.stages, lambda size: 10)
+        assert [stage.schedules(config.param_scheduler)[-1]["end"] for stage in stages] == [
+            stage.epochs for stage in stages
+        ]
+        return
     epochs = config.train_cfg.max_epochs
     assert last.begin < last.end
     if last.get("by_epoch", True):
@@ -174,13 +252,24 @@ def test_schedules_reach_the_end_of_training(path):
         assert abs(last.end - iterations) <= 0.02 * iterations, f"{last.end} of {iterations} iterations"
 
 
-@every_config
-def test_table_of_configs_has_its_row(path):
-    model = on_meta(load_without_weights(path))
+def table_row(path: Path) -> str:
+    """What the page on configs says about one: millions of parameters are those of its last stage."""
+    model = on_meta(path)
     trained = count(part for part in model.parameters() if part.requires_grad)
     name = path.relative_to(FOLDER).with_suffix("").as_posix()
-    what = header_of(path).splitlines()[0]
-    row = f"| `{name}` | {what} | {count(model.parameters()) / 1e6:.1f} | {trained / 1e6:.1f} |"
+    what, *rest = header_of(path).splitlines()
+    published = re.search(r"Published Acc@0\.5: (.+?)\.(?= |$)", " ".join(rest))
+    cells = (
+        published[1] if published else "–",
+        f"{count(model.parameters()) / 1e6:.1f}",
+        f"{trained / 1e6:.1f}",
+    )
+    return f"| `{name}` | {what} | {' | '.join(cells)} |"
+
+
+@every_config
+def test_table_of_configs_has_its_row(path):
+    row = table_row(path)
     assert row in TABLE.read_text("utf-8").splitlines(), f"{name_of(TABLE)} lacks this row:\n{row}"
 
 

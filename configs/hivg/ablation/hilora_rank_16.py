@@ -1,0 +1,15 @@
+"""HiVG-B on RefCOCOg (umd), HiLoRA of rank 16.
+
+Table 5, row 6. Published Acc@0.5: test 77.57.
+Alpha stays 16, so that the update is scaled by 1.
+Everything else as in `hivg_base_refcocog`, which follows the released recipe.
+
+    refkit train configs/hivg/ablation/hilora_rank_16.py
+"""
+
+from mmengine.config import read_base
+
+with read_base():
+    from ..hivg_base_refcocog import *
+
+model["adapters"].update(rank=16)
