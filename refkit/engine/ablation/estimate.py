@@ -110,14 +110,17 @@ def iterations_for(seconds: float, paces: Sequence[Pace]) -> float:
     return min(left)
 
 
-def expected_seconds(runs: Sequence[Run], paces: dict[str, Pace], parallel: int) -> float:
-    """Of all runs, ``parallel`` at a time; rows of unknown pace count as the mean of the others."""
-    mean = sum(pace.seconds_per_iteration for pace in paces.values()) / max(len(paces), 1)
-    each = [
-        paces[run.row.name].seconds(run.iterations) if run.row.name in paces else mean * run.iterations
-        for run in runs
-    ]
-    return max([sum(each) / parallel, *each])
+def expected_seconds(runs: Sequence[Run], paces: dict[str, Pace], parallel: int) -> float | None:
+    """Of all runs, ``parallel`` at a time; rows of unknown pace count as the mean of the others.
+
+    None where no pace is known.
+    """
+    known = [paces[run.row.name].seconds(run.iterations) for run in runs if run.row.name in paces]
+    if not known:
+        return None
+    unknown = len(runs) - len(known)
+    total = sum(known) * (1 + unknown / len(known))
+    return max(total / parallel, *known)
 
 
 def duration(seconds: float) -> str:

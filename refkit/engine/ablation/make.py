@@ -156,7 +156,9 @@ def _announce(
     for name, pace in paces.items():
         each = pace.seconds(missing[0].iterations)
         tell(f"  {name}: {1000 * pace.seconds_per_iteration:.0f} ms per iteration, {each:.0f} s per run")
-    tell(f"expected duration: {duration(expected_seconds(missing, paces, wishes.jobs))}")
+    seconds = expected_seconds(missing, paces, wishes.jobs)
+    told = "unknown, no row got through its first iterations" if seconds is None else duration(seconds)
+    tell(f"expected duration: {told}")
 
 
 def _run_all(

@@ -71,9 +71,7 @@ def markdown(table: Table, summaries: Sequence[RowSummary], circumstances: Circu
         "Mean ± standard deviation over seeds; n = runs. " + NOISE_RULE,
         "",
         f"- Budget: {circumstances.budget}; validated at the end.",
-        f"- Machine: {'; '.join(_distinct(summaries, 'machine')) or 'no finished run'}; "
-        f"{_side_by_side(summaries)}.",
-        f"- Code: {'; '.join(_distinct(summaries, 'code')) or 'no finished run'}.",
+        *_origin(summaries),
         f"- Command: `{circumstances.command}`",
     ]
     return "\n".join([*lines, *_failures(summaries)]) + "\n"
@@ -139,6 +137,18 @@ def _failures(summaries: Sequence[RowSummary]) -> list[str]:
     return lines
 
 
+def _origin(summaries: Sequence[RowSummary]) -> list[str]:
+    """Machine and code of the finished runs, if there are any."""
+    machines, code = _distinct(summaries, "machine"), _distinct(summaries, "code")
+    if not machines:
+        return []
+    mixed = " (not all runs are of the same code)" if len(code) > 1 else ""
+    return [
+        f"- Machine: {'; '.join(machines)}; {_side_by_side(summaries)}.",
+        f"- Code: {'; '.join(code)}{mixed}.",
+    ]
+
+
 def _side_by_side(summaries: Sequence[RowSummary]) -> str:
     places = {(run.parallel, run.threads) for summary in summaries for run in summary.results}
     told = [
@@ -147,7 +157,7 @@ def _side_by_side(summaries: Sequence[RowSummary]) -> str:
         else f"one run at a time, threads: {threads}"
         for parallel, threads in sorted(places)
     ]
-    return "; ".join(told) or "no finished run"
+    return "; ".join(told)
 
 
 def _distinct(summaries: Sequence[RowSummary], name: str) -> list[str]:

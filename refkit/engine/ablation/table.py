@@ -112,6 +112,8 @@ class Table:
 def read_table(path: str | Path) -> Table:
     """Read a table config: a Python file of literals and classes, as training configs are.
 
+    Names that begin with an underscore are the file's own, for what several rows share.
+
     Args:
         path: file, or name relative to the ``configs`` folder (``refshapes/ablation/hivg``).
 
@@ -121,7 +123,7 @@ def read_table(path: str | Path) -> Table:
     """
     config = load_config(path)
     entries, file = config.to_dict(), str(config.filename)
-    unknown = [name for name in entries if name not in _ENTRIES]
+    unknown = [name for name in entries if name not in _ENTRIES and not name.startswith("_")]
     missing = [name for name in ("title", "rows", "metrics", "budget") if not entries.get(name)]
     if unknown or missing:
         told = f"unknown: {', '.join(unknown)}" if unknown else f"missing or empty: {', '.join(missing)}"
