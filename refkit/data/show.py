@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from refkit.data import draw, rle
+from refkit import rle
+from refkit.data import draw
 from refkit.data.files import atomic_open, atomic_write
 from refkit.data.images import find_image, load_image
 from refkit.data.record_file import RecordFile

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from refkit.data import draw, rle
+from refkit import rle
+from refkit.data import draw
 from refkit.data.draw import Colour
 from refkit.data.files import atomic_open
 from refkit.metrics.boxes import as_boxes, valid_boxes

@@ -61,7 +61,8 @@ def explanation_figure(explanation: Explanation, title: str, history: Sequence[V
     ]
     figure = _figure(_WIDTH, sum(heights) + 0.6)
     figure.suptitle(_heading(explanation.text, title), fontsize=12, color=_INK, parse_math=False)
-    maps, layers, below = figure.subfigures(3, 1, height_ratios=heights)
+    parts: Any = figure.subfigures(3, 1, height_ratios=heights)
+    maps, layers, below = parts
     _draw_large(maps, explanation, large)
     _draw_layers(layers, explanation, columns)
     left, right = below.subplots(1, 2) if history else (below.subplots(1, 1), None)
@@ -104,7 +105,7 @@ def draw_accuracy(axes: Axes, history: Sequence[Validation], metric: str | None 
     axes.set_xlabel("epoch", fontsize=9)
     axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axes.set_ylim(0, min(1.0, max(values) * 1.25) or 1.0)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(axis="y", color=_GRID, linewidth=0.8)
     _mark_stages(axes, epochs, stages)
     _plain_frame(axes)

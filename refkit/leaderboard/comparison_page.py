@@ -15,7 +15,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from refkit.data import draw, rle
+from refkit import rle
+from refkit.data import draw
 from refkit.data.files import atomic_write, image_folder
 from refkit.data.images import ImageError, find_image, load_image
 from refkit.data.record_file import RecordFile

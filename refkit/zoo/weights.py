@@ -44,9 +44,10 @@ def load_weights(
         WeightError: what is missing, unknown or of another shape, with the nearest names; or an unreadable
             file.
     """
-    given = isinstance(path_or_state, Mapping)
-    state = path_or_state if given else read_state_dict(path_or_state)
-    source = "the given tensors" if given else str(path_or_state)
+    if isinstance(path_or_state, Mapping):
+        state, source = path_or_state, "the given tensors"
+    else:
+        state, source = read_state_dict(path_or_state), str(path_or_state)
     if hint := foreign_layout(state):
         raise WeightError(f"{source}: not a model of refkit. {hint}.")
     if fit := getattr(model, "fit_adapters", None):

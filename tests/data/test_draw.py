@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from refkit.data import draw, rle, show
+from refkit import rle
+from refkit.data import draw, show
 from refkit.data.images import ImageError
 from refkit.data.records import ImageRef, RecordFile, Target, write_records
 
