@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -116,9 +117,8 @@ def build_site(
     workshop = Workshop(folder, out, shelf or RecordShelf(), data_root)
     for located in tqdm(entries, "build", **BAR):
         _render_method(site, located, workshop)
-    tasks = {
-        task: [page for page in pages if page.task == task] for task in dict.fromkeys(p.task for p in pages)
-    }
+    by_task = {task: [page for page in pages if page.task == task] for task in TASK_TITLES}
+    tasks = {task: found for task, found in by_task.items() if found}
     counts = Counter(located.entry.status for located in entries)
     site.render(
         "index.html.j2", "index.html", tasks=tasks, titles=TASK_TITLES, counts=counts, **read_notes(folder)
@@ -149,7 +149,8 @@ def overlap_kind(overlap: Overlap) -> str:
 def dataset_title(name: str) -> str:
     """``RefCOCO+ (unc)`` for ``refcocoplus.unc``."""
     dataset, _, division = name.partition(".")
-    return f"{DATASET_TITLES.get(dataset, dataset)} ({division.replace('_', ' ')})"
+    readable = re.sub(r"(?<=\d)_(?=\d)", ".", division).replace("_", " ")
+    return f"{DATASET_TITLES.get(dataset, dataset)} ({readable})"
 
 
 def _grouped(items: Sequence[Any], attribute: str) -> list[tuple[Any, list[Any]]]:
@@ -182,7 +183,7 @@ def _render_boards(site: _Site, pages: Iterable[Page]) -> None:
 def _filters(page: Page) -> dict[str, list[str]]:
     """The values each filter offers."""
     rows = [row for table in page.tables for row in table.rows]
-    found = {
+    found: dict[str, set[str]] = {
         "status": {row.entry.status for row in rows},
         "setting": {row.entry.training.setting for row in rows},
         "backbone": {row.entry.model.visual or "not stated" for row in rows},
@@ -215,13 +216,10 @@ def _charts(tables: Sequence[BoardTable]) -> list[dict[str, Any]]:
         label = f"{tables[0].style.label}, {split}"
         sized = [(row.entry.model.parameters_m, *rest) for rest in cells for row in rest[1:2]]
         dated = [(row.entry.paper.year, *rest) for rest in cells for row in rest[1:2]]
-        charts.append(
-            {
-                "split": split,
-                "parameters": _scatter(sized, "parameters in millions", label, logarithmic=True),
-                "year": _scatter(dated, "year", label, logarithmic=False),
-            }
-        )
+        parameters = _scatter(sized, "parameters in millions", label, logarithmic=True)
+        year = _scatter(dated, "year", label, logarithmic=False)
+        if parameters or year:
+            charts.append({"split": split, "parameters": parameters, "year": year})
     return charts
 
 
