@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import tiny_models as tiny
 import torch
@@ -10,6 +12,8 @@ from torch import nn
 from refkit.backbones import AdapterError, CLIPBackbone, CrossModalBridge, HiLoRA
 from refkit.backbones.hilora import adapted_names, without_adapters
 from refkit.backbones.hilora_groups import equal_groups, resolve_groups
+from refkit.engine import load_config
+from refkit.registry import MODELS
 from refkit.zoo.weights import WeightError, load_weights
 
 VISION = "backbone.clip.vision_model.encoder.layers"
@@ -344,3 +348,28 @@ def test_any_model_with_named_blocks():
     assert adapted_names(model) == ["blocks.1.attn.qkv"]
     with pytest.raises(AdapterError, match="stage 3; this model has stages 0 to 2"):
         hilora.enter(model, 3)
+
+
+def test_example_of_the_page(repository):
+    pytest.importorskip("timm")
+    page = (repository / "docs" / "pages" / "hilora.md").read_text("utf-8")
+    (example,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "timm" in block)
+    names: dict = {}
+    exec(example, names)
+    assert len(names["layers"]) == 3 * 4 and adapted_names(names["model"]) == []
+
+
+def test_trained_parameters_of_the_released_base_model():
+    """As counted in the official model, which also trains tensors that nothing uses: 0.848 M for RefCOCO."""
+    config = load_config("hivg/hivg_base_refcoco").to_dict()["model"]
+    config["backbone"]["weights"] = config["data_preprocessor"] = None
+    with torch.device("meta"):
+        model = MODELS.build(config)
+    unused = 2 * (768 * 512 + 768) + 512 + 77 * 768
+    counted = []
+    for stage in range(4):
+        model.enter_stage({"adapt": stage})
+        counted.append(
+            round((unused + sum(p.numel() for p in model.parameters() if p.requires_grad)) / 1e6, 2)
+        )
+    assert counted == [59.69, 62.25, 62.84, 63.62]

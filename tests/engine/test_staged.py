@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shutil
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -14,6 +16,7 @@ from engine_toy import weights
 from test_engine_resume import assert_same
 
 from refkit.backbones.hilora import without_adapters
+from refkit.cli.main import main
 from refkit.engine import CheckpointError, ConfigError, build_runner, load_config, train
 from refkit.engine import test as evaluate_weights
 from refkit.engine.checkpoint import read_checkpoint, trained_without
@@ -273,3 +276,17 @@ def test_checkpoint_of_another_plan_is_not_resumed(whole, reference, tmp_path):
     shutil.copytree(reference, tmp_path / "plain")
     with pytest.raises(CheckpointError, match="stage None, the config has stages warm-up, first, second"):
         build_runner(load_config(STAGED), tmp_path / "plain", resume=True).train()
+
+
+@pytest.mark.parametrize("way", ["command", "tool"])
+def test_command_line_takes_stages(way, whole, repository, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(whole, tmp_path / "run")
+    arguments = [str(STAGED), "--work-dir", str(run), "--resume", "--until-stage", "2"]
+    monkeypatch.setattr(sys, "argv", ["train", *arguments])
+    with pytest.raises(SystemExit) as end:
+        if way == "tool":
+            runpy.run_path(str(repository / "tools" / "train.py"), run_name="__main__")
+        else:
+            main(["train", *arguments])
+    told = f"{end.value.code}{capsys.readouterr().err}"
+    assert "--until-stage first: the run is in stage second already" in told and "Traceback" not in told
