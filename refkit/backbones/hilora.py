@@ -51,7 +51,7 @@ class HiLoRA:
             ``k``), or for each stage the numbers of its blocks, from 0.
         order: of equal groups: ``"shallow-first"`` or ``"deep-first"``.
         whole: parts adapted whole from stage 1 on.
-        always: parts adapted from stage 0 on; a part that the model lacks is passed over.
+        always: parts adapted from stage 0 on. Those of a preset are passed over in a model that lacks them.
         frozen: parts whose own weights are not trained, in any stage.
         targets: names of linear layers (``"q_proj"``); a module's name means all linear layers inside it.
         rank: inner width of the matrices.
@@ -75,7 +75,7 @@ class HiLoRA:
         frozen: Sequence[str] | None = None,
         targets: Sequence[str] | None = None,
         rank: int = 32,
-        alpha: float = 16,
+        alpha: int = 16,
         dropout: float = 0.1,
         init: str | None = None,
         fresh: bool | None = None,
@@ -84,7 +84,7 @@ class HiLoRA:
         if preset is not None and preset not in PRESETS:
             raise AdapterError(f"HiLoRA: preset={preset!r}; expected {', '.join(PRESETS)} or None")
         chosen = dict(PRESETS[preset]) if preset else {}
-        given = {"groups": groups, "whole": whole, "always": always, "frozen": frozen}
+        given: dict[str, Any] = {"groups": groups, "whole": whole, "always": always, "frozen": frozen}
         given |= {"targets": targets, "init": init, "fresh": fresh}
         chosen.update({name: value for name, value in given.items() if value is not None})
         missing = [name for name in ("groups", "targets") if not chosen.get(name)]
@@ -99,6 +99,7 @@ class HiLoRA:
         self.init = str(chosen.get("init", "kaiming"))
         self.fresh = bool(chosen.get("fresh", False))
         self.rank, self.alpha, self.dropout, self.seed = rank, alpha, dropout, seed
+        self._optional = always is None
         self._check()
 
     def stages(self, model: nn.Module) -> int:
@@ -124,7 +125,7 @@ class HiLoRA:
         last = len(next(iter(groups.values())))
         if not 0 <= stage <= last:
             raise AdapterError(f"HiLoRA: stage {stage}; this model has stages 0 to {last}")
-        parts = [part for part in self.always if _has_module(model, part)]
+        parts = [part for part in self.always if not self._optional or self._matching(model, part)]
         if stage:
             parts += self.whole
             parts += [f"{name}.{block}" for name, lists in groups.items() for block in lists[stage - 1]]
@@ -201,15 +202,18 @@ class HiLoRA:
                 f"{self.dropout}"
             )
 
-    def _linear_layers(self, model: nn.Module, part: str) -> list[str]:
-        require_module(model, part)
-        found = [
+    def _matching(self, model: nn.Module, part: str) -> list[str]:
+        return [
             name
             for name, module in _plain_modules(model).items()
             if is_under(name, part)
             and type(module) is nn.Linear  # the one inside nn.MultiheadAttention is never called
             and not self.targets.isdisjoint(name.split(".")[part.count(".") :])
         ]
+
+    def _linear_layers(self, model: nn.Module, part: str) -> list[str]:
+        require_module(model, part)
+        found = self._matching(model, part)
         if not found:
             raise AdapterError(
                 f"HiLoRA: {part!r} has no linear layer called {', '.join(sorted(self.targets))}: set targets"
@@ -221,7 +225,7 @@ class HiLoRA:
             return
         config = LoraConfig(
             r=self.rank, lora_alpha=self.alpha, lora_dropout=self.dropout, target_modules=r"\d+", bias="none"
-        )  # type: ignore[call-arg]
+        )
         # peft sees the linear layers only: given the whole model, it would leave attributes of its own there.
         holder = nn.ModuleDict({str(index): model.get_submodule(name) for index, name in enumerate(names)})
         with torch.random.fork_rng(devices=[]):
@@ -263,14 +267,6 @@ def _plain_modules(model: nn.Module) -> dict[str, nn.Module]:
         if not any(mark in f"{name}." for mark in _INSIDE):
             found[name] = module.get_base_layer() if isinstance(module, LoraLayer) else module
     return found
-
-
-def _has_module(model: nn.Module, name: str) -> bool:
-    try:
-        model.get_submodule(name)
-    except AttributeError:
-        return False
-    return True
 
 
 def _replace(model: nn.Module, name: str, module: nn.Module) -> None:

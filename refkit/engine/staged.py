@@ -43,6 +43,8 @@ class StagedTrainLoop(ExactTrainLoop):
         ConfigError: broken stages, or one that starts from the best weights, and nothing says what is best.
     """
 
+    dataloader: DataLoader
+
     def __init__(
         self,
         runner: Any,

@@ -81,6 +81,13 @@ def test_trainable_sets_of_the_published_stages():
         assert {without_adapters(name) for name in trained(model) - matrices} == own
 
 
+def test_bridges_without_attention_have_nothing_to_adapt():
+    backbone = {"type": CLIPBackbone, "size": tiny.SIZE, "bridge": {**BRIDGE, "cross_attention": False}}
+    model = tiny.build(tiny.hivg_config(backbone=backbone, adapters={"type": HiLoRA, "groups": GROUPS}))
+    model.enter_stage({"adapt": 0})
+    assert adapted_names(model) == [] and trained(model, "backbone.bridges")
+
+
 def test_paper_stages_adapt_fully_connected_layers_and_no_bridge():
     model = hivg("paper")
     model.enter_stage({})
@@ -299,6 +306,7 @@ def test_groups_of_the_presets(blocks):
         ({"groups": {"blocks": 1, "blocks.0": [[0], [0]]}}, "the same number of stages"),
         ({"targets": ["q_proj"]}, r"'blocks\.0' has no linear layer called q_proj: set targets"),
         ({"whole": ["neck"]}, "Tower has no 'neck'"),
+        ({"always": ["neck"]}, "Tower has no 'neck'"),
     ],
 )
 def test_what_does_not_fit_the_model_is_refused(options, complaint):
