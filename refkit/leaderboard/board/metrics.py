@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cache
 
 from refkit.leaderboard.entries.seed import IN_POINTS
+from refkit.metrics.protocol import protocols
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +29,32 @@ class MetricStyle:
         return f"{value * self.scale:.{self.decimals}f}"
 
 
-_LABELS = {
-    "acc50": "Acc@0.5",
-    "acc": "Acc@0.5",
-    "miou": "mean IoU",
-    "oiou": "overall IoU",
-    "giou": "gIoU (mean)",
-    "ciou": "cIoU (overall)",
-    "cider": "CIDEr-D",
-    "meteor": "METEOR",
-    "rouge_l": "ROUGE-L",
-    "bleu4": "BLEU-4",
-    "map": "mAP",
-    "map_head": "mAP head",
-    "map_medium": "mAP medium",
-    "map_tail": "mAP tail",
-    "accuracy": "top-1 accuracy",
-    "judge": "judge's points",
-    "acc75": "Acc@0.75",
-    "acc90": "Acc@0.9",
-    "macc": "mAcc .50:.95",
-}
-"""In the order of importance: the first metric of a data set is the one shown first."""
+_FULL_NAMES = {"miou": "mean IoU (mIoU)", "oiou": "overall IoU (oIoU)", "judge": "judge's points"}
+"""Where a short label has led to mix-ups in published tables, or no protocol has one."""
+
+
+@cache
+def _labels() -> dict[str, str]:
+    return {name: label for protocol in protocols().values() for name, label in protocol.labels.items()}
+
+
+@cache
+def _places() -> dict[str, int]:
+    """A protocol names its metrics in the order of their importance."""
+    places: dict[str, int] = {}
+    for protocol in protocols().values():
+        for place, name in enumerate(protocol.labels):
+            places[name] = min(place, places.get(name, place))
+    return places
 
 
 def metric_style(name: str) -> MetricStyle:
     """The style of any metric; one that is not known keeps its name."""
-    label = _LABELS.get(name, name)
+    label = _FULL_NAMES.get(name) or _labels().get(name, name)
     return MetricStyle(label, 1.0, 1) if name in IN_POINTS else MetricStyle(label)
 
 
 def in_order(names: Iterable[str]) -> list[str]:
     """Metrics with the most important first."""
-    places = {name: place for place, name in enumerate(_LABELS)}
+    places = _places()
     return sorted(set(names), key=lambda name: (places.get(name, len(places)), name))

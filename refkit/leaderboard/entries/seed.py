@@ -81,6 +81,9 @@ METRIC_NAMES = {
     "tail": "map_tail",
     "referring_reasoning": "judge",
 }
+RECOGNITION_NAMES = {"map": "ap", "accuracy": "top1"}
+"""Recognition: COCO's AP and the top-1 accuracy, as the protocols of that task call them."""
+
 IN_POINTS = frozenset(("judge",))
 """Metrics that are no shares: a language model's points."""
 
@@ -218,7 +221,8 @@ def _results(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
         raise EntryError(f"{row['id']}: protocol_read_in_code: {note!r} is not in the table of protocols")
     for dataset, numbers in row["results"].items():
         for records, values in _per_records(row, dataset, numbers):
-            ours = {METRIC_NAMES.get(name, name): value for name, value in values.items()}
+            known = RECOGNITION_NAMES if row["task"] == "region_recognition" else METRIC_NAMES
+            ours = {known.get(name, name): value for name, value in values.items()}
             applies = note is not None and ("RefCOCOg part" not in note or dataset == "refcocog")
             source = {
                 "work": row["source"]["seed"],

@@ -7,6 +7,7 @@ import yaml
 
 from refkit.leaderboard.entries.files import EntryError, load_entries, read_notes
 from refkit.leaderboard.entries.seed import fraction, seed_entries, write_seed
+from refkit.metrics.protocol import protocols
 
 ROW = {
     "id": "rec/hivg-t1/a",
@@ -159,3 +160,13 @@ def test_the_committed_entries_are_those_of_the_seed(shared, repository, tmp_pat
     assert sum(len(result.metrics) for located in entries for result in located.entry.results) == printed
     assert len(read_notes(tmp_path)["notes"]) == 1 + len(seed["notes"])
     assert sum(bool(located.entry.conflicts) for located in entries) == len(seed["conflicts"])
+
+
+def test_committed_numbers_have_the_names_that_their_protocols_give(repository):
+    """Or a reproduced number would stand on another board than the published one."""
+    known = protocols()
+    entries = load_entries(repository / "model_zoo" / "leaderboard")
+    stated = [result for located in entries for result in located.entry.results if result.protocol]
+    assert len(stated) > 100
+    for result in stated:
+        assert set(result.metrics) <= set(known[result.protocol].labels), (result.protocol, result.metrics)
