@@ -296,6 +296,8 @@ def test_texts_are_readable_in_both_themes(site):
             for dark in (False, True):
                 page.open(out / name, dark=dark)
                 assert page.run(script) == [], (name, dark)
+        page.run("document.body.style.color = '#333'")
+        assert page.run(script) != []
 
 
 @pytest.mark.skipif(find_chromium() is None, reason="no Chromium on this machine")
