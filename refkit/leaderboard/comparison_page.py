@@ -21,7 +21,7 @@ from refkit.data.files import atomic_write, image_folder
 from refkit.data.images import ImageError, find_image, load_image
 from refkit.data.record_file import RecordFile
 from refkit.data.schema import Record
-from refkit.leaderboard.comparison import Changed, Comparison, Pair
+from refkit.leaderboard.comparison import Changed, Comparison, ComparisonError, Pair
 from refkit.leaderboard.comparison_table import about, table_rows
 from refkit.leaderboard.predictions import PredictionFile, load_predictions
 from refkit.metrics.boxes import as_boxes, valid_boxes
@@ -70,6 +70,10 @@ def write_page(
 
     Returns:
         The page, and how many pictures were not at hand.
+
+    Raises:
+        ComparisonError: records or predictions are not given as files.
+        ImageError: a picture is broken or not the one described.
     """
     from jinja2 import Environment
 
@@ -193,4 +197,4 @@ def _path(source: Any) -> str:
     """A page is made from files; what was compared in memory has none."""
     if isinstance(source, str | os.PathLike):
         return os.fspath(source)
-    raise TypeError("a page of pictures needs records and predictions as files")
+    raise ComparisonError("a page of pictures needs records and predictions as files")

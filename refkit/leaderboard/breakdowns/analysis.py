@@ -144,10 +144,10 @@ def _chosen(by: Sequence[str], found: Mapping[str, Partition], samples: Samples)
         if name == ALL:
             chosen |= {fact: Partition.of_groups(facts[fact]) for fact in COMMON_FACTS if fact in facts}
             chosen |= {known: found[known] for known in NAMES if known in found}
-        elif name in facts:
-            chosen[name] = Partition.of_groups(facts[name])
         elif name in found:
             chosen[name] = found[name]
+        elif name in facts:
+            chosen[name] = Partition.of_groups(facts[name])
         else:
             raise BreakdownError(_why_not(name))
     return chosen

@@ -132,7 +132,9 @@ def _of_targets(samples: Samples, rules: Rules) -> dict[str, Partition]:
     people = Partition(("people", "things"), np.where(codes < 0, -1, np.where(human[codes], 0, 1)))
     geometry = {"size": size, "relative_area": relative, "position": _position(boxes, sizes)}
     masked = {name: Partition(one.labels, np.where(known, one.codes, -1)) for name, one in geometry.items()}
-    return masked | {"category": Partition(names, codes), "people": people}
+    groups = samples.facts["category"]
+    category = Partition.of_groups(groups) if names else Partition(names, codes)
+    return masked | {"category": category, "people": people}
 
 
 def _position(boxes: Floats, sizes: Floats) -> Partition:
