@@ -346,3 +346,15 @@ def test_the_facts_of_real_evaluation_splits(shared, tmp_path, name):
     assert [percent("same_class", label) for label in ("1", "2", "3-5", "6+")] == pytest.approx(
         others, abs=0.6
     )
+
+
+def test_drawn_scenes_know_all_their_objects():
+    from refkit.data.refshapes.world import iter_records
+
+    records = list(iter_records(0, 0, 3, 64))
+    result = scored(records, [one.targets[0].box for one in records])
+    assert result.analysis.objects_complete
+    assert sum(counts(result.by["same_class"]).values()) == len(records)
+    assert "kind" in result.by
+    for one in records:
+        assert one.facts["object_categories"][one.targets[0].id] == one.targets[0].category

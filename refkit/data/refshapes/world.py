@@ -143,6 +143,7 @@ def describe(situation: Situation, seed: int, position: int) -> Record:
         facts={
             "kind": expression.kind,
             "objects": [[float(value) for value in box] for box in situation.drawing.boxes],
+            "object_categories": [other.shape for other in situation.items],
         },
     )
 
