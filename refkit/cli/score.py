@@ -66,7 +66,7 @@ def command(
         _score_all(records, predictions, json, {"allow_partial": allow_partial, "draws": draws, "seed": seed})
         return
     groups = [] if by == ["none"] else by or [ALL]
-    options = {"by": groups, "draws": draws, "seed": seed, "objects": objects}
+    options: dict[str, Any] = {"by": groups, "draws": draws, "seed": seed, "objects": objects}
     result = score(records, predictions, protocol, allow_partial=allow_partial, **options)
     beside = score_baselines(records, protocol, **options) if baselines else {}
     if per_sample is not None:

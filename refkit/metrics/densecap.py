@@ -118,7 +118,7 @@ def merge_regions(
     while near.any():
         members = np.flatnonzero(near[np.argmax(near.sum(axis=0))])
         merged.append(boxes[members].mean(axis=0))
-        texts.append([captions[member] for member in members])
+        texts.append([captions[member] for member in members.tolist()])
         near[members, :] = near[:, members] = False
     return as_boxes(merged), texts
 
@@ -172,8 +172,10 @@ class _Collected:
     def matches(self, words: Floats) -> Matches:
         """Everything with the language scores of the candidates."""
         empty = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, bool))
-        joined = [np.concatenate(part) for part in zip(*(self.parts or [empty]), strict=True)]
-        return Matches(*joined, words=words, regions=np.array(self.regions))
+        pictures, scores, overlaps, claims = (
+            np.concatenate(part) for part in zip(*(self.parts or [empty]), strict=True)
+        )
+        return Matches(pictures, scores, overlaps, claims, words, np.array(self.regions))
 
 
 def region_captions(record: Record) -> list[str]:

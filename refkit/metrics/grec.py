@@ -113,8 +113,8 @@ def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], variant: Variant
         counts.extend((matched, len(boxes) if boxes is not None else 0, len(truth)))
         usable.append(boxes is not None)
         invalid.append(prediction is not None and boxes is None)
-    matched, predicted, annotated = np.array(counts).reshape(-1, 3).T
-    f1 = np.where(np.array(usable, bool), f1_score(matched, predicted, annotated), 0.0)
+    hits, predicted, annotated = np.array(counts).reshape(-1, 3).T
+    f1 = np.where(np.array(usable, bool), f1_score(hits, predicted, annotated), 0.0)
     rejected = np.array(usable, bool) & (predicted == 0)
     return Evaluation(
         _columns(f1, annotated > 0, rejected, np.array(usable, bool)),

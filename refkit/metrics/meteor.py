@@ -25,9 +25,9 @@ STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 @lru_cache(maxsize=1)
 def _program() -> LineProgram:
-    jar = find_jar("meteor", "meteor-1.5.jar")
+    java, jar = find_java(), find_jar("meteor", "meteor-1.5.jar")
     options = ("-", "-", "-stdio", "-l", "en", "-norm")
-    program = LineProgram((find_java(), "-Xmx2G", "-jar", str(jar), *options), "METEOR")
+    program = LineProgram((java, "-Xmx2G", "-jar", str(jar), *options), "METEOR")
     atexit.register(program.close)
     return program
 

@@ -107,8 +107,8 @@ def top_box(prediction: Prediction | None) -> tuple[float, ...]:
     """The one box that counts: highest score, the first of equals; NaN without a box."""
     if prediction is None or prediction.boxes is None or len(prediction.boxes) == 0:
         return NO_BOX
-    single = prediction.scores is None or len(prediction.scores) == 1
-    best = 0 if single else int(np.argmax(prediction.scores))
+    scores = prediction.scores
+    best = 0 if scores is None or len(scores) == 1 else int(np.argmax(scores))
     return tuple(np.asarray(prediction.boxes[best], np.float64).tolist())
 
 

@@ -98,7 +98,8 @@ def _scale_and_shift(boxes: Floats, ratio: Floats, shift: Floats) -> Floats:
 def centre_hits(boxes: BoxPairs) -> NDArray[np.bool_]:
     """``(n,)``: the centre of the prediction lies in the annotated box, borders included."""
     centre = (boxes.predicted[:, :2] + boxes.predicted[:, 2:]) / 2
-    return ((centre >= boxes.gt[:, :2]) & (centre <= boxes.gt[:, 2:])).all(axis=1)
+    inside = (centre >= boxes.gt[:, :2]) & (centre <= boxes.gt[:, 2:])
+    return inside[:, 0] & inside[:, 1]
 
 
 def score_variant(variant: Variant, boxes: BoxPairs) -> tuple[dict[str, Column | Corpus], Floats]:

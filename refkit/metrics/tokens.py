@@ -61,8 +61,8 @@ def _java_tokens(lines: list[str]) -> list[Tokens]:
 
 
 def _run(lines: list[str]) -> list[str]:
-    jar = find_jar("tokenizer", JAR)
-    command = (find_java(), "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", *OPTIONS)
+    java, jar = find_java(), find_jar("tokenizer", JAR)
+    command = (java, "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", *OPTIONS)
     program = LineProgram(command, "PTB tokeniser")
     try:
         return program.ask_once(lines)
