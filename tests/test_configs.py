@@ -9,18 +9,15 @@ import re
 from functools import cache
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from pretend_records import pretend_records
 
 from refkit.data.collate import collate
-from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.engine.config import leaves, load_config
 from refkit.engine.stages import plan_stages
 from refkit.models import ReferringModel
 from refkit.registry import DATASETS, MODELS
-from refkit.rle import encode
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 FOLDER = REPOSITORY / "configs"
@@ -134,21 +131,6 @@ def resolve(kind: str | type) -> type:
         return kind
     module, _, name = kind.rpartition(".")
     return getattr(importlib.import_module(module), name)
-
-
-def pretend_records(folder: Path) -> Path:
-    """Two expressions about one picture, with masks, in place of annotations that are not here."""
-    picture = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
-    Image.fromarray(picture).save(folder / "a.png")
-    image = ImageRef("a.png", 64, 48, 1)
-    mask = np.zeros((48, 64), bool)
-    mask[6:30, 5:40] = True
-    records = [
-        Record(f"mine.own.{number}", image, text, [Target((4.0 + number, 5.0, 40.0, 30.0), encode(mask))])
-        for number, text in enumerate(("the left dog", "the red circle"))
-    ]
-    write_records(folder / "records.jsonl", Header("mine", "own", "train"), records)
-    return folder / "records.jsonl"
 
 
 def few_samples(dataset, folder: Path):

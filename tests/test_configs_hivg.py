@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pretend_records import pretend_records
 
 from refkit.data.transforms import Letterbox
+from refkit.engine import build_runner
 from refkit.engine.config import load_config
 from refkit.registry import MODELS
 
@@ -259,3 +261,39 @@ def test_an_ablation_differs_from_the_full_model_only_where_it_says_so(name):
     differing = {key for key in full if full[key] != config.get(key)}
     assert differing <= {"model", "train_cfg"}
     assert differing
+
+
+def shrunk(name: str, folder: Path):
+    """A config of the large model with small towers, on two expressions, one epoch per stage."""
+    config = load_config(name)
+    tower = {"width": 32, "heads": 2}
+    config.model.backbone.update(weights=None)
+    config.model.backbone.size = {
+        "embed": 32,
+        "image_size": 224,
+        "patch_size": 56,
+        "vision": {**tower, "layers": 24},
+        "text": {**tower, "layers": 12},
+    }
+    config.model.encoder.update(width=32, layers=1, heads=2, feedforward=32)
+    records = str(pretend_records(folder))
+    for loader in (config.train_dataloader, config.val_dataloader, config.test_dataloader):
+        loader.update(num_workers=0, persistent_workers=False)
+        loader.dataset.update(records=records, image_root=str(folder))
+    for stage in config.train_cfg.stages:
+        stage.update(epochs=1, batch_size=2)
+    return config
+
+
+def test_the_large_recipe_trains_through_all_its_stages(tmp_path):
+    config = shrunk("hivg/hivg_large_refcoco", tmp_path)
+    build_runner(config, tmp_path / "run").train()
+    lines = next((tmp_path / "run").rglob("scalars.json")).read_text("utf-8").splitlines()
+    steps = {line["step"]: line for line in map(json.loads, lines) if "loss_bbox" in line}
+    assert "loss_rtcc_focal" not in steps[1]
+    assert "loss_rtcc_focal" in steps[2]
+    assert {"loss_contrastive", "loss_seg_dice"} <= steps[1].keys()
+    assert steps[1]["lr"] == pytest.approx(2.5e-4)
+    assert steps[5]["lr"] == pytest.approx(2.5e-5)
+    last = (tmp_path / "run" / "last_checkpoint").read_text("utf-8")
+    assert Path(last.strip()).name == "iter_5.pth"

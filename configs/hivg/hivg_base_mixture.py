@@ -18,6 +18,8 @@ keep the samples of a batch apart (published_batch_mixing=False); crops that wou
 are drawn again.
 The released run took the LoRA matrices of the best weights into the last ones; here a stage starts from the
 last weights as they are.
+Starts from CLIP; the authors' own start, CLIP adapted to detection on COCO, is optional:
+model.backbone.weights=FILE, after `refkit zoo import ... --layout hivg_clip`.
 Batch per GPU 64 in every stage, on 7 GPUs.
 
     refkit train configs/hivg/hivg_base_mixture.py

@@ -10,6 +10,8 @@ set of LoRA matrices on q, k, v, out and in the bridges, opened in blocks 1-5, 1
 (paper: fresh ones on thirds, merged); 60 epochs before HiLoRA (paper: 50). Differs from the released code:
 bridges keep the samples of a batch apart (published_batch_mixing=False); crops that would leave a box
 without area are drawn again.
+Starts from CLIP; the authors' own start, CLIP adapted to detection on COCO, is optional:
+model.backbone.weights=FILE, after `refkit zoo import ... --layout hivg_clip`.
 Batch per GPU 80 / 60 / 60 / 40, on 7 GPUs.
 
     refkit data import referit downloads/referit --out data/records

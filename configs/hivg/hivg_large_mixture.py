@@ -17,6 +17,8 @@ read the projected words of the last text level through one linear map, without 
 RTCC is on in the warm-up; 30 epochs with the bridge; 0.2e-4 in the third HiLoRA stage. Differs from the
 released code: bridges keep the samples of a batch apart (published_batch_mixing=False); crops that would
 leave a box without area are drawn again.
+Starts from CLIP; the authors' own start, CLIP adapted to detection on COCO, is optional:
+model.backbone.weights=FILE, after `refkit zoo import ... --layout hivg_clip`.
 Batch per GPU 32 in every stage, on 7 GPUs.
 
     refkit train configs/hivg/hivg_large_mixture.py

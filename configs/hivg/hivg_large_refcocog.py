@@ -8,6 +8,8 @@ matrices, opened in three stages up to block 12 of 24 and never merged (paper: f
 quarters, merged); 10 epochs without bridge and RTCC and 60 epochs before HiLoRA (paper: 50). Differs from
 the released code: bridges keep the samples of a batch apart (published_batch_mixing=False); crops that
 would leave a box without area are drawn again.
+Starts from CLIP; the authors' own start, CLIP adapted to detection on COCO, is optional:
+model.backbone.weights=FILE, after `refkit zoo import ... --layout hivg_clip`.
 Batch per GPU 32 in every stage, on 7 GPUs.
 
     refkit data import refer downloads/refcocog --out data/records --split-by umd

@@ -30,7 +30,10 @@ def list_models() -> None:
 @app.command("import")
 def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="The released checkpoint (.pth, .pt, .safetensors).")],
-    layout: Annotated[str, typer.Option("--layout", help="Whose layout it has: hivg.")],
+    layout: Annotated[
+        str,
+        typer.Option("--layout", help="hivg, or hivg_clip: the CLIP it was trained from."),
+    ],
     out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
     variant: Annotated[
         str | None,
@@ -52,4 +55,9 @@ def import_checkpoint(
 
     options = {"variant": variant, "published_batch_mixing": published_batch_mixing or None}
     config = import_file(file, layout, out, **options)
+    if layout == "hivg_clip":
+        typer.echo(
+            f"{out}: CLIP, adapters merged; train from it with --cfg-options model.backbone.weights={out}"
+        )
+        return
     typer.echo(f'{out}: {config["model"]["type"]}; ask it with: refkit ground {out} PICTURE "a sentence"')

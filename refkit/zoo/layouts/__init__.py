@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refkit.backbones.state import WeightError
 
-LAYOUTS = ("hivg",)
+LAYOUTS = ("hivg", "hivg_clip")
 
 
 def import_published(
