@@ -99,3 +99,22 @@ def test_details_and_nothing_to_say_are_written(tmp_path):
     assert fields["metrics"]["map_head"] == {"value": None, "interval": None}
     low, high = fields["metrics"]["map"]["interval"]
     assert low < fields["metrics"]["map"]["value"] < high
+
+
+def test_captions_of_boxes_survive_the_file(tmp_path):
+    from metric_fixtures import fixture
+    from test_densecap import densecap_pairs
+
+    from refkit.leaderboard.predictions import PredictionError, read_predictions
+    from refkit.metrics.protocol import get_protocol
+
+    pairs = list(densecap_pairs(fixture("densecap").images))
+    header = Header("vg", "fixture", "val", task=["densecap"])
+    paths = stored(tmp_path, header, [record for record, _ in pairs], [answer for _, answer in pairs])
+    _, found = read_predictions(paths[1])
+    assert all(found[answer.id].captions == answer.captions for _, answer in pairs)
+    direct = get_protocol("densecap/lua").evaluate(iter(pairs)).columns["detection_map"].value
+    assert score(*paths, "densecap/lua", draws=0)["detection_map"] == direct
+    short = replace(pairs[0][1], captions=["one"])
+    with pytest.raises(PredictionError, match="captions: 1 captions for 9 boxes, expected one per box"):
+        write_predictions(tmp_path / "q.jsonl", PredictionHeader("vg.fixture.val", model="m"), [short])
