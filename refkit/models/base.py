@@ -16,7 +16,7 @@ from refkit.structures import Prediction, ReferringSample
 
 _MODES = ("tensor", "loss", "predict")
 _INPUT_ALIASES = {"pad_mask": "padding"}
-_STAGE_KEYS = ("adapt", "without")
+_STAGE_KEYS = ("adapt", "without", "thaw")
 
 
 class ReferringModel(BaseModel):
@@ -119,8 +119,9 @@ class ReferringModel(BaseModel):
         """Make ready for a stage of training: adapters in place, and gradients for what the stage trains.
 
         Args:
-            stage: ``adapt``, number of the stage of `adapters` (0, the default, opens no group), and
-                ``without``, names of modules switched off in this stage.
+            stage: ``adapt``, number of the stage of `adapters` (0, the default, opens no group),
+                ``without``, names of modules switched off in this stage, and ``thaw``, names of modules whose
+                own weights this stage trains although adapters stand in for them (`HiLoRA`'s ``frozen``).
             adapted: to continue inside a stage, names of the layers that carried adapters there: exactly
                 these get some and nothing is merged, so that the stage's weights can be loaded.
 
@@ -130,14 +131,14 @@ class ReferringModel(BaseModel):
         self.check_stage(stage)
         self._switch_off(stage.get("without", ()))
         number = stage.get("adapt", 0)
-        off = (*self.without, *self._unused)
+        off, thaw = (*self.without, *self._unused), tuple(stage.get("thaw", ()))
         if self.adapters is None:
             self._open(())
         elif adapted is not None:
             self.adapters.place(self, adapted)
-            self._open(self.adapters.opened(self, number, off))
+            self._open(self.adapters.opened(self, number, off), thaw)
         else:
-            self._open(self.adapters.enter(self, number, off))
+            self._open(self.adapters.enter(self, number, off), thaw)
         self.train(self.training)
 
     def check_stage(self, stage: Mapping[str, Any]) -> None:
@@ -148,7 +149,8 @@ class ReferringModel(BaseModel):
         """
         if unknown := sorted(set(stage) - set(_STAGE_KEYS)):
             raise AdapterError(f"stage: unknown key {unknown[0]!r}; known are {', '.join(_STAGE_KEYS)}")
-        self._require_modules("without", stage.get("without", ()))
+        for key in ("without", "thaw"):
+            self._require_modules(key, stage.get(key, ()))
         number = stage.get("adapt", 0)
         if self.adapters is not None:
             self.adapters.opened(self, number)
@@ -182,23 +184,24 @@ class ReferringModel(BaseModel):
         """As ``nn.Module.train``, but frozen modules, adapters in them apart, stay in evaluation mode."""
         super().train(mode)
         for name, module in self.named_modules():
-            if any(_under(name, prefix) for prefix in self.freeze):
+            if _under_any(name, self.freeze):
                 nn.Module.train(module, False)
         for name, module in self.named_modules():
             if name.endswith(".lora_dropout"):
                 module.train(mode)
         return self
 
-    def _open(self, adapted: Iterable[str]) -> None:
+    def _open(self, adapted: Iterable[str], thaw: Sequence[str] = ()) -> None:
         """Gradients for the matrices of the layers named, and for what is neither frozen nor switched off."""
         opened = set(adapted)
-        off = (*self.without, *(self.adapters.frozen if self.adapters else ()))
+        frozen = self.adapters.frozen if self.adapters else ()
         for name, parameter in self.named_parameters():
             plain = without_adapters(name)
             if plain is None:
                 trained = name.partition(".lora_")[0] in opened
             else:
-                trained = plain in self._trained and not any(_under(plain, prefix) for prefix in off)
+                closed = _under_any(plain, frozen) and not _under_any(plain, thaw)
+                trained = plain in self._trained and not closed and not _under_any(plain, self.without)
             parameter.requires_grad_(trained)
 
     def _switch_off(self, without: Iterable[str]) -> None:
@@ -215,6 +218,10 @@ class ReferringModel(BaseModel):
     def _unknown(self, what: str, name: str) -> ValueError:
         near = difflib.get_close_matches(name, [known for known, _ in self.named_modules()], n=1, cutoff=0.3)
         return AdapterError(f"{what}: nothing is called {name!r}; nearest: {', '.join(near) or 'none'}")
+
+
+def _under_any(name: str, prefixes: Iterable[str]) -> bool:
+    return any(_under(name, prefix) for prefix in prefixes)
 
 
 def _under(name: str, prefix: str) -> bool:

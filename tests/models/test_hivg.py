@@ -56,6 +56,8 @@ def test_named_tensors():
         "encoder_out": (3, 1 + 17 + words, 32),
         "box_logits": (3, 4),
         "pred_boxes": (3, 4),
+        "visual_token_mask": (3, 16),
+        "text_token_mask": (3, words),
     }
     features = model.features(tiny.inputs(3))
     assert torch.equal(model.heads["box"](features), named["box_logits"])
@@ -84,3 +86,18 @@ def test_predictions_of_several_heads_are_merged():
         "caption",
         "raw",
     }
+
+
+def test_a_stage_can_train_a_tower_that_adapters_stand_in_for():
+    vision = "backbone.clip.vision_model.encoder.layers"
+    adapters = {"type": "HiLoRA", "groups": {vision: 3}, "whole": [], "always": []}
+    model = tiny.build(tiny.hivg_config(adapters=adapters))
+    tower = model.backbone.clip.vision_model.encoder.layers[0].mlp.fc1.weight
+    assert not tower.requires_grad
+    model.enter_stage({"thaw": ["backbone.clip"]})
+    assert tower.requires_grad
+    assert not model.backbone.clip.logit_scale.requires_grad  # nothing reads it
+    model.enter_stage({"adapt": 1})
+    assert not tower.requires_grad
+    with pytest.raises(ValueError, match="thaw"):
+        model.enter_stage({"thaw": ["backbone.clap"]})
