@@ -55,7 +55,7 @@ class Partition:
         kept = np.flatnonzero(counts)
         place = np.full(len(self.labels) + 1, -1, np.int64)
         place[kept] = np.arange(len(kept))
-        return Partition([self.labels[index] for index in kept], place[self.codes])
+        return Partition([self.labels[index] for index in kept.tolist()], place[self.codes])
 
 
 def partitions(

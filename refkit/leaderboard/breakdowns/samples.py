@@ -123,7 +123,7 @@ def single_box(record: Record) -> tuple[float, ...]:
     target = record.targets[0]
     if target.box is not None:
         return target.box
-    return tuple(rle.bounds(target.mask)) if target.mask else NO_BOX
+    return (rle.bounds(target.mask) if target.mask else None) or NO_BOX
 
 
 def top_answer(prediction: Prediction | None) -> tuple[Sequence[float], float]:

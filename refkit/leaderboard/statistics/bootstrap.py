@@ -60,7 +60,10 @@ class Resampling:
         """
         small = np.abs(sums).sum(axis=0) < EXACT_IN_SINGLE
         single = small & (sums == np.rint(sums)).all(axis=0)
-        halves = [(single, sums[:, single].astype(np.float32)), (~single, sums[:, ~single])]
+        halves: list[tuple[NDArray[np.bool_], NDArray]] = [
+            (single, sums[:, single].astype(np.float32)),
+            (~single, sums[:, ~single]),
+        ]
         result = np.empty((self.draws, sums.shape[1]))
         rng = np.random.default_rng(self._seed)
         chunk = max(1, CHUNK_ELEMENTS // self.k)
