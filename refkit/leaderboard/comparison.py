@@ -201,7 +201,7 @@ def _compare_one(pair: Pair, protocol: str, draws: int, seed: int) -> Comparison
         protocol=a.protocol,
         records=header.name,
         records_digest=header.digest_masks if a.protocol.with_masks else header.digest,
-        models=(a.answers.header.model, b.answers.header.model),
+        models=(a.header.model, b.header.model),
         n=len(a.pairing.ids),
         answered=(sum(a.pairing.answered), sum(b.pairing.answered)),
         images=len(a.pairing.images()),

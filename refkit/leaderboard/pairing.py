@@ -116,7 +116,8 @@ class Pairing:
         self._sizes = array("d")
         self.partial = False
         self.expected = 0
-        self.seen: set[str] = set()
+        self.doubt: str | None = None
+        self._seen: set[str] = set()
         self.ids: list[str] = []
         self.answered: list[bool] = []
         self._images = Groups()
@@ -127,7 +128,7 @@ class Pairing:
         for record in tqdm(self._truth, f"score {self._truth.header.name}", total, **BAR):
             self.expected += 1
             prediction = self._answers.predictions.get(record.id)
-            self.seen.add(record.id)
+            self._seen.add(record.id)
             if prediction is None and self._allow_partial:
                 self.partial = True
                 continue
@@ -146,18 +147,20 @@ class Pairing:
             self._declared.extend(prediction.boxes[0].tolist())
             self._sizes.extend((record.image.width, record.image.height))
 
-    def check_complete(self) -> None:
-        """Whether the ids of both sides fit.
+    def finish(self) -> None:
+        """Check that the ids of both sides fit, and forget the predictions: a million of them are 600 MB.
+
+        `doubt` is then the plausibility warning on the declared box space, None where there is none.
 
         Raises:
             ScoringError: no records, or ids that the records do not have.
         """
         if not self.expected:
             raise ScoringError(f"{self._truth.name}: there is no record to score")
-        if len(self.seen) != self.expected:
+        if len(self._seen) != self.expected:
             raise ScoringError(f"{self._truth.name}: an id stands twice among the records")
         answers = self._answers.path or "the predictions"
-        unknown = [identity for identity in self._answers.predictions if identity not in self.seen]
+        unknown = [identity for identity in self._answers.predictions if identity not in self._seen]
         if unknown:
             raise ScoringError(
                 f"{answers}: {len(unknown)} of {len(self._answers.predictions)} ids are not in "
@@ -165,6 +168,11 @@ class Pairing:
             )
         if not self.ids:
             raise ScoringError(f"{answers}: no record is answered")
+        boxes = np.array(self._declared).reshape(-1, 4)
+        sizes = np.array(self._sizes).reshape(-1, 2)
+        self.doubt = implausible(boxes, sizes, self._answers.header.box)
+        self._answers = replace(self._answers, predictions={})
+        self._declared, self._sizes, self._seen = array("d"), array("d"), set()
 
     def clusters(self) -> NDArray[np.int64]:
         """``(n,)`` number of the image of each scored record, counted in the order of the file names."""
@@ -173,9 +181,3 @@ class Pairing:
     def images(self) -> list[str]:
         """File name of each image, by its number."""
         return self._images.labels
-
-    def doubt(self) -> str | None:
-        """The plausibility warning on the declared box space."""
-        boxes = np.array(self._declared).reshape(-1, 4)
-        sizes = np.array(self._sizes).reshape(-1, 2)
-        return implausible(boxes, sizes, self._answers.header.box)

@@ -3,9 +3,11 @@ runner."""
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -86,11 +88,21 @@ def score(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scored:
-    """What a protocol says about a prediction file, sample by sample, before anything is summed up."""
+    """What a protocol says about a prediction file, sample by sample, before anything is summed up.
+
+    Attributes:
+        protocol: what was computed.
+        truth: the records, read to their end.
+        header: of the predictions.
+        path: of the prediction file; empty when the predictions never were a file.
+        pairing: ids, images and coverage.
+        evaluation: the metrics of every sample.
+    """
 
     protocol: Protocol
     truth: Truth
-    answers: PredictionFile
+    header: PredictionHeader
+    path: str
     pairing: Pairing
     evaluation: Evaluation
 
@@ -113,14 +125,27 @@ def evaluate(
         samples: is told of every scored pair.
     """
     chosen = get_protocol(protocol)
-    answers = _load_answers(predictions)
-    truth = Truth(records)
-    truth.check_stated_digest(answers, chosen)
-    pairing = Pairing(truth, answers, samples, allow_partial)
-    evaluation = chosen.evaluate(iter(pairing))
+    with collection_paused():
+        answers = _load_answers(predictions)
+        truth = Truth(records)
+        truth.check_stated_digest(answers, chosen)
+        pairing = Pairing(truth, answers, samples, allow_partial)
+        evaluation = chosen.evaluate(iter(pairing))
     truth.check_found_digest(answers, chosen)
-    pairing.check_complete()
-    return Scored(chosen, truth, answers, pairing, evaluation)
+    pairing.finish()
+    return Scored(chosen, truth, answers.header, answers.path, pairing, evaluation)
+
+
+@contextmanager
+def collection_paused() -> Iterator[None]:
+    """Without the search for cycles: millions of small objects are made here, none of them in a cycle."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
 
 
 def _scene(samples: Samples, pairing: Pairing, objects: str | os.PathLike[str] | None) -> Scene:
@@ -154,15 +179,15 @@ def _result(
     scene: Scene | None = None,
 ) -> Result:
     protocol, pairing, evaluation = scored.protocol, scored.pairing, scored.evaluation
-    header, answers = scored.truth.header, scored.answers
+    header = scored.truth.header
     metrics, by, analysis = _numbers(evaluation, names, scene, bootstrap)
     return Result(
         protocol=protocol,
         records=header.name,
         records_digest=header.digest_masks if protocol.with_masks else header.digest,
-        model=answers.header.model,
-        checkpoint=answers.header.checkpoint,
-        predictions=_file_digest(answers.path) if answers.path else "",
+        model=scored.header.model,
+        checkpoint=scored.header.checkpoint,
+        predictions=_file_digest(scored.path) if scored.path else "",
         expected=pairing.expected,
         answered=sum(pairing.answered),
         scored=len(pairing.ids),
@@ -211,9 +236,8 @@ def _warnings(pairing: Pairing, evaluation: Evaluation) -> Iterator[str]:
     if invalid > UNUSABLE_WARNING * len(pairing.ids):
         yield f"{invalid} of {len(pairing.ids)} answers hold nothing that this protocol can use"
     yield from evaluation.warnings
-    doubt = pairing.doubt()
-    if doubt:
-        yield doubt
+    if pairing.doubt:
+        yield pairing.doubt
 
 
 def _file_digest(path: str) -> str:
