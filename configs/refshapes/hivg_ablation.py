@@ -77,12 +77,12 @@ val_dataloader = dict(
     num_workers=0,
     dataset=dict(
         type=RefShapesDataset,
-        scenes=300,
+        scenes=200,
         scene_seed=1,
         size=72,
         min_objects=3,
         max_objects=5,
-        keep=300,
+        keep=200,
         draw_ahead=True,
         pipeline=pipeline,
     ),
@@ -93,7 +93,7 @@ train_cfg = dict(
     type=StagedTrainLoop,
     val_interval=10,
     stages=[
-        dict(name="warm-up", epochs=4, lr=2e-3, model=dict(adapt=0, without=[])),
+        dict(name="stage-0", epochs=4, lr=1e-3, model=dict(adapt=0, without=[])),
         dict(name="hilora-1", epochs=2, lr=1e-3, model=dict(adapt=0, without=[])),
         dict(name="hilora-2", epochs=2, lr=7e-4, model=dict(adapt=0, without=[])),
         dict(name="hilora-3", epochs=2, lr=5e-4, model=dict(adapt=0, without=[])),

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, cast
 
 from refkit.engine.ablation.process import Job, execute
 
@@ -73,8 +73,8 @@ def run_jobs(jobs: Sequence[Job], places: Sequence[tuple[int, ...]], report: Rep
                 job = replace(waiting.pop(0), cores=free.pop(0))
                 pipe, process = _start(context, job)
                 running[pipe] = job, process
-            for pipe in wait(list(running)):
-                assert isinstance(pipe, Connection)
+            for ready in wait(list(running)):
+                pipe = cast(Connection, ready)
                 job, process = running[pipe]
                 message = _receive(pipe)
                 if message is None:

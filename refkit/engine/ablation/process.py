@@ -61,6 +61,8 @@ def _train(job: Job, pipe: Connection) -> dict[str, Any]:
     runner.register_hook(clock)
     runner.train()
     _check_iterations(clock.done, job.run.iterations)
+    if job.run.weights is not None:
+        runner.write_weights(job.run.weights)
     _remove_checkpoints(job.work_dir)
     return {
         "metrics": _finite(runner.last_metrics),

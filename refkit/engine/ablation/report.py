@@ -35,9 +35,24 @@ class Circumstances:
 
 
 def write_report(
-    folder: Path, table: Table, summaries: Sequence[RowSummary], circumstances: Circumstances
+    folder: Path,
+    table: Table,
+    summaries: Sequence[RowSummary],
+    starts: Sequence[RowSummary],
+    circumstances: Circumstances,
 ) -> list[Path]:
-    """Write ``table.md``, ``table.json``, ``table.csv`` and ``table.png``; returns their paths."""
+    """Write ``table.md``, ``table.json``, ``table.csv`` and ``table.png``.
+
+    Args:
+        folder: where.
+        table: what was asked for.
+        summaries: its rows.
+        starts: what rows begin with.
+        circumstances: of all of them.
+
+    Returns:
+        The paths written; without any finished run there is no chart.
+    """
     content = {
         "title": table.title,
         **asdict(circumstances),
@@ -45,10 +60,11 @@ def write_report(
         "machines": _distinct(summaries, "machine"),
         "code": _distinct(summaries, "code"),
         "rows": [summary.to_dict() for summary in summaries],
+        "starts": [summary.to_dict() for summary in starts],
     }
     text = json.dumps(content, indent=2, ensure_ascii=False, default=str) + "\n"
     written = [
-        atomic_write(folder / "table.md", markdown(table, summaries, circumstances)),
+        atomic_write(folder / "table.md", markdown(table, summaries, starts, circumstances)),
         atomic_write(folder / "table.json", text),
         atomic_write(folder / "table.csv", as_csv(table.metrics, summaries)),
     ]
@@ -57,7 +73,12 @@ def write_report(
     return written
 
 
-def markdown(table: Table, summaries: Sequence[RowSummary], circumstances: Circumstances) -> str:
+def markdown(
+    table: Table,
+    summaries: Sequence[RowSummary],
+    starts: Sequence[RowSummary],
+    circumstances: Circumstances,
+) -> str:
     """The table with everything that a reader needs to judge it."""
     first = summaries[0].row.label
     heads = [f"{metric.heading} | minus {first}" for metric in table.metrics]
@@ -71,6 +92,7 @@ def markdown(table: Table, summaries: Sequence[RowSummary], circumstances: Circu
         "Mean ± standard deviation over seeds; n = runs. " + NOISE_RULE,
         "",
         f"- Budget: {circumstances.budget}; validated at the end.",
+        *(_start_line(start, table) for start in starts if start.results),
         *_origin(summaries),
         f"- Command: `{circumstances.command}`",
     ]
@@ -112,6 +134,17 @@ def _line(summary: RowSummary, metrics: Sequence[Metric]) -> str:
     cells = " | ".join(f"{_value(summary.cells[m.key])} | {_gap(summary.cells[m.key])}" for m in metrics)
     failed = f", {len(summary.failed)} failed" if summary.failed else ""
     return f"| {label} | {cells} | {len(summary.results)}{failed} | {summary.seconds:.0f} |"
+
+
+def _start_line(start: RowSummary, table: Table) -> str:
+    """What rows begin with, and how good it is by itself."""
+    users = [row.label for row in table.rows if row.start == start.row.name]
+    scores = ", ".join(f"{metric.heading} {_value(start.cells[metric.key])}" for metric in table.metrics)
+    shared = "all rows" if len(users) == len(table.rows) else ", ".join(users)
+    return (
+        f"- Start of {shared}: {start.row.label}, {start.results[0].iterations} iterations, one run for each "
+        f"seed, {start.seconds:.0f} s each; {scores}."
+    )
 
 
 def _value(cell: Cell) -> str:

@@ -25,16 +25,20 @@ class Run:
         row: what is trained.
         seed: of the whole run.
         iterations: the budget.
+        start: the run that it begins with, None where the config says what it begins with.
+        weights: the file that a start leaves to other runs, None for the runs of a row.
     """
 
     row: Row
     seed: int
     iterations: int
+    start: Run | None = None
+    weights: Path | None = None
 
     @property
     def name(self) -> str:
         """For logs: ``plain, seed 0``."""
-        return f"{self.row.name}, seed {self.seed}"
+        return f"{'start ' if self.weights else ''}{self.row.name}, seed {self.seed}"
 
     def config(self) -> RefkitConfig:
         """The config to train: the row's, with seed and budget.
@@ -45,11 +49,17 @@ class Run:
         config = self.row.load()
         config.randomness = {**(config.get("randomness") or {}), "seed": self.seed}
         set_iterations(config, self.iterations)
+        if self.start is not None:
+            config.load_from = str(self.start.weights)
         return config
 
     def fingerprint(self) -> str:
-        """16 hex digits that change with any setting of the run and with the weights it starts from."""
-        return _digest(self.config().experiment())
+        """16 hex digits that change with any setting of the run and with what it starts from."""
+        experiment = self.config().experiment()
+        if self.start is not None:
+            experiment["load_from"] = None
+            experiment["start"] = self.start.fingerprint()
+        return _digest(experiment)
 
 
 def recipe(row: Row) -> str:

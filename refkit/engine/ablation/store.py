@@ -95,8 +95,12 @@ class Store:
 
     def job(self, run: Run) -> Job:
         """Where a run takes place."""
-        folder = self.folder / "runs" / run.row.name
-        return Job(run, folder / f"seed{run.seed}", folder / f"seed{run.seed}.log")
+        base = self._base(run)
+        return Job(run, base, base.with_name(f"{base.name}.log"))
+
+    def weights(self, row: str, seed: int) -> Path:
+        """The file that a start leaves to the runs that begin with it."""
+        return self.folder / "starts" / row / f"seed{seed}.weights.pth"
 
     def timing_job(self, run: Run) -> Job:
         """Where a short run takes place that only measures the pace of a row."""
@@ -105,19 +109,20 @@ class Store:
 
     def result(self, run: Run, fingerprint: str) -> RunResult | None:
         """What is kept of a run of this row and seed, if it has this fingerprint."""
-        kept = _read(self._result_file(run.row.name, run.seed), RunResult)
-        return kept if kept is not None and kept.fingerprint == fingerprint else None
+        kept = _read(self._result_file(run), RunResult)
+        lost = run.weights is not None and not run.weights.is_file()
+        return kept if kept is not None and kept.fingerprint == fingerprint and not lost else None
 
     def results(self) -> Iterator[RunResult]:
         """Everything that is kept, whatever its settings."""
-        for file in sorted(self.folder.glob("runs/*/seed*.json")):
+        for file in sorted(self.folder.glob("*/*/seed*.json")):
             kept = _read(file, RunResult)
             if kept is not None:
                 yield kept
 
-    def keep(self, result: RunResult) -> None:
-        """Keep a result in place of an earlier one of that row and seed."""
-        _write(self._result_file(result.row, result.seed), result)
+    def keep(self, run: Run, result: RunResult) -> None:
+        """Keep the result of a run in place of an earlier one of its row and seed."""
+        _write(self._result_file(run), result)
 
     def pace(self, row: str) -> Pace | None:
         """The pace that was measured for a row, if any."""
@@ -140,8 +145,13 @@ class Store:
         file = self.folder / "budget.json"
         return _load(file) if file.is_file() else {}
 
-    def _result_file(self, row: str, seed: int) -> Path:
-        return self.folder / "runs" / row / f"seed{seed}.json"
+    def _base(self, run: Run) -> Path:
+        kind = "runs" if run.weights is None else "starts"
+        return self.folder / kind / run.row.name / f"seed{run.seed}"
+
+    def _result_file(self, run: Run) -> Path:
+        base = self._base(run)
+        return base.with_name(f"{base.name}.json")
 
 
 def _read(file: Path, kind: type[Entry]) -> Entry | None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from refkit.engine.config import RefkitConfig, load_config, set_key
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_ENTRIES = ("title", "config", "rows", "metrics", "seeds", "budget")
+_ENTRIES = ("title", "config", "rows", "metrics", "seeds", "budget", "starts", "start")
 
 
 class TableError(ValueError):
@@ -53,12 +53,14 @@ class Row:
         label: as the table shows it.
         config: file or name of a training config.
         options: dotted key → value, applied to that config.
+        start: name of the `Start` whose weights it begins with, None for those of its config.
     """
 
     name: str
     label: str
     config: str
     options: Mapping[str, Any] = field(default_factory=dict)
+    start: str | None = None
 
     def load(self) -> RefkitConfig:
         """The training config with the row's changes.
@@ -73,6 +75,19 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Start:
+    """A training whose weights rows begin with: one for each seed, shared by the rows that name it.
+
+    Attributes:
+        row: what is trained.
+        times: its iterations are so many times those of a row.
+    """
+
+    row: Row
+    times: int
+
+
+@dataclass(frozen=True)
 class Table:
     """A table config.
 
@@ -84,6 +99,7 @@ class Table:
         seeds: how many; run ``i`` of every row has seed ``i``.
         iterations: of every run, or None where the budget is in seconds.
         seconds: of every run at most, or None where the budget is in iterations.
+        starts: by name.
     """
 
     file: str
@@ -93,6 +109,7 @@ class Table:
     seeds: int
     iterations: int | None
     seconds: float | None
+    starts: Mapping[str, Start] = field(default_factory=dict)
 
     def choose(self, names: Sequence[str] | None) -> list[Row]:
         """The rows of these names, in the order of the table; all without names.
@@ -128,24 +145,46 @@ def read_table(path: str | Path) -> Table:
     if unknown or missing:
         told = f"unknown: {', '.join(unknown)}" if unknown else f"missing or empty: {', '.join(missing)}"
         raise TableError(f"{file}: a table has the entries {', '.join(_ENTRIES)}; {told}")
-    rows = tuple(_read_row(row, entries.get("config"), file) for row in entries["rows"])
+    starts = _read_starts(entries, file)
+    rows = tuple(_read_row(row, entries, file) for row in entries["rows"])
+    for row in rows:
+        if row.start is not None and row.start not in starts:
+            known = ", ".join(starts) or "there are none"
+            raise TableError(f"{file}: row {row.name}: start={row.start!r} is none of the starts: {known}")
     metrics = tuple(_build(Metric, metric, file, "metrics") for metric in entries["metrics"])
-    names = [row.name for row in rows]
+    names = [*starts, *(row.name for row in rows)]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise TableError(f"{file}: rows: more than one row is called {', '.join(doubled)}")
+        raise TableError(f"{file}: rows, starts: more than one is called {', '.join(doubled)}")
     seeds = entries.get("seeds", 3)
     if not isinstance(seeds, int) or isinstance(seeds, bool) or seeds < 1:
         raise TableError(f"{file}: seeds={seeds!r}: expected how many, at least 1")
     iterations, seconds = _read_budget(entries["budget"], file)
-    return Table(file, str(entries["title"]), rows, metrics, seeds, iterations, seconds)
+    return Table(file, str(entries["title"]), rows, metrics, seeds, iterations, seconds, starts)
 
 
-def _read_row(entry: Any, common: str | None, file: str) -> Row:
+def _read_starts(entries: Mapping[str, Any], file: str) -> dict[str, Start]:
+    starts: dict[str, Start] = {}
+    for entry in entries.get("starts") or ():
+        given = dict(entry) if isinstance(entry, Mapping) else {}
+        times = given.pop("times", None)
+        row = _read_row({**given, "start": None}, entries, file)
+        if not isinstance(times, int) or isinstance(times, bool) or times < 1 or row.name in starts:
+            raise TableError(
+                f"{file}: start {row.name}: needs a name of its own and times=N, its iterations as a "
+                "multiple of a row's"
+            )
+        starts[row.name] = Start(row, times)
+    return starts
+
+
+def _read_row(entry: Any, common: Mapping[str, Any], file: str) -> Row:
+    """A row from its dict; ``config`` and ``start`` of the table hold where the row says nothing."""
     given = dict(entry) if isinstance(entry, Mapping) else entry
     if isinstance(given, dict):
         given.setdefault("label", given.get("name"))
-        given.setdefault("config", common)
+        given.setdefault("config", common.get("config"))
+        given.setdefault("start", common.get("start"))
     row = _build(Row, given, file, "rows")
     if not isinstance(row.name, str) or not _NAME.fullmatch(row.name):
         raise TableError(
@@ -160,14 +199,14 @@ def _read_row(entry: Any, common: str | None, file: str) -> Row:
     return row
 
 
-def _build(kind: type, entry: Any, file: str, place: str) -> Any:
+def _build(kind: type[Row] | type[Metric], entry: Any, file: str, place: str) -> Any:
     """An instance of a dataclass from one dict of the table."""
-    fields = kind.__dataclass_fields__
-    required = [name for name in fields if name in ("name", "key", "label")]
-    if not isinstance(entry, Mapping) or not set(required) <= entry.keys() <= fields.keys():
+    names = [part.name for part in fields(kind)]
+    required = [name for name in names if name in ("name", "key", "label")]
+    if not isinstance(entry, Mapping) or not set(required) <= entry.keys() <= set(names):
         raise TableError(
             f"{file}: {place}: expected dicts with {', '.join(required)} and no keys but "
-            f"{', '.join(fields)}; got {entry!r}"
+            f"{', '.join(names)}; got {entry!r}"
         )
     return kind(**entry)
 

@@ -111,7 +111,7 @@ def test_only_what_is_missing_or_changed_is_run_again(made, tmp_path):
     assert results(out) == before
     changed = [ROWS[0], {**ROWS[1], "options": {"optim_wrapper.optimizer.lr": 0.002}}]
     summaries, told = make(write_table(tmp_path, rows=changed), out, only=["slow"], seeds=1)
-    assert told[0].startswith("1 of 2 runs to do")
+    assert told[0].startswith("1 of 2 runs to do, 1 at a time")
     after = results(out)
     assert {name for name in before if before[name] != after[name]} == {"slow/seed0"}
     assert [len(row.results) for row in summaries] == [1, 1]
@@ -156,6 +156,29 @@ def test_a_budget_in_seconds_is_decided_once(tmp_path):
     assert "6 iterations per run, for all rows: what the slowest does in 8.9 s" in text
     with pytest.raises(TableError, match="leaves no time to train"):
         make(file, tmp_path / "other", seconds=0.001)
+
+
+def test_rows_begin_with_the_weights_of_their_start(tmp_path):
+    still = {"optim_wrapper.optimizer.lr": 0.0}
+    rows = [dict(name="alone", options=still), dict(name="after", options=still, start="warm")]
+    file = write_table(tmp_path, rows=rows, starts=[dict(name="warm", times=2)], seeds=1)
+    (alone, after), told = make(file, tmp_path / "out")
+    assert told[0].startswith("2 of 2 runs to do, and 1 starts, 1 at a time")
+    started = json.loads((tmp_path / "out/starts/warm/seed0.json").read_text("utf-8"))
+    assert started["iterations"] == 12 and after.results[0].iterations == 6
+    assert "starts/warm/seed0.weights.pth" in (tmp_path / "out/runs/after/seed0.log").read_text("utf-8")
+    assert after.results[0].metrics["rec/miou"] != alone.results[0].metrics["rec/miou"]
+    assert "- Start of after: warm, 12 iterations" in (tmp_path / "out/table.md").read_text("utf-8")
+
+
+def test_rows_fail_with_their_start(tmp_path):
+    broken = dict(name="warm", times=1, options={"optim_wrapper.optimizer.lr": 1e30})
+    file = write_table(tmp_path, rows=[dict(name="after", start="warm")], starts=[broken], seeds=1)
+    (row,), told = make(file, tmp_path / "out")
+    assert row.failed[0].reason.startswith("start warm, seed 0 failed:\n")
+    assert "TrainingDivergedError" in row.failed[0].reason
+    assert not (tmp_path / "out/runs/after/seed0").exists()
+    assert any("start warm, seed 0: failed: " in line for line in told)
 
 
 def test_a_run_ends_when_nobody_listens(tmp_path):

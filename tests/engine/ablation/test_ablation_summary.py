@@ -83,7 +83,9 @@ def test_a_metric_that_no_run_has_is_named():
 
 def test_markdown_says_everything(summaries):
     table = Table("t.py", "Four rows", ROWS, METRICS, 3, 9, None)
-    text = markdown(table, summaries, Circumstances("9 iterations", 9, 3, 2, "python tools/ablate.py t.py"))
+    text = markdown(
+        table, summaries, [], Circumstances("9 iterations", 9, 3, 2, "python tools/ablate.py t.py")
+    )
     assert "| row a | 42.00 ± 2.00 | – | 0.58 ± 0.02 | – | 3 | 61 |" in text
     assert "| row b | 46.83 ± 1.61 | +4.83 ± 0.44, beyond noise | " in text
     assert "+0.17 ± 0.60, within noise" in text
@@ -93,6 +95,14 @@ def test_markdown_says_everything(summaries):
         assert part in text
     widths = {line.count("|") for line in text.splitlines() if line.startswith("|")}
     assert widths == {8}
+
+
+def test_markdown_says_what_rows_begin_with(summaries):
+    rows = [Row("b", "b", "c.py", start="a"), Row("c", "third", "c.py", start="a"), Row("d", "d", "c.py")]
+    table = Table("t.py", "Rows", tuple(rows), METRICS, 3, 9, None)
+    text = markdown(table, summaries[1:], summaries[:1], Circumstances("", 9, 3, 2, ""))
+    line = "- Start of b, third: row a, 9 iterations, one run for each seed, 61 s each; Acc (%) 42.00 ± 2.00, Loss"
+    assert line in text
 
 
 def test_csv_has_every_number(summaries):

@@ -26,13 +26,16 @@ def test_rows_metrics_and_budget(tmp_path):
     [
         (dict(rows=None), "missing or empty: rows"),
         (dict(budgets=3), "unknown: budgets"),
-        (dict(rows=[ROWS[0], ROWS[0]]), "more than one row is called base"),
+        (dict(rows=[ROWS[0], ROWS[0]]), "more than one is called base"),
         (dict(rows=[dict(name="a/b")]), "name='a/b'"),
         (dict(rows=[dict(label="nameless")]), "rows: expected dicts with name, label"),
-        (dict(rows=[dict(name="a", option={})]), "no keys but name, label, config, options"),
+        (dict(rows=[dict(name="a", option={})]), "no keys but name, label, config, options, start"),
         (dict(rows=[dict(name="a", options=["x=1"])]), "row a: options are a dict"),
         (dict(config=None), "row base: needs a config"),
         (dict(metrics=[dict(key="rec/miou")]), "metrics: expected dicts with key, label"),
+        (dict(start="warm"), "row base: start='warm' is none of the starts: there are none"),
+        (dict(starts=[dict(name="warm")]), "start warm: needs a name of its own and times=N"),
+        (dict(starts=[dict(name="base", times=2)]), "more than one is called base"),
         (dict(seeds=0), "seeds=0: expected how many"),
         (dict(seeds=[1, 2]), "seeds="),
         (dict(budget=dict(iterations=2.5)), "budget="),
@@ -81,3 +84,14 @@ def test_fingerprint_changes_with_everything_that_changes_the_run(tmp_path):
     weights.with_name("v.safetensors").write_bytes(b"two")
     moved = Row("a", "a", str(TOY), {"load_from": str(weights.with_name("v.safetensors"))})
     assert Run(moved, 0, 6).fingerprint() != first
+
+
+def test_fingerprint_changes_with_the_start_and_not_with_its_place(tmp_path):
+    row = Row("a", "a", str(TOY))
+    start = Run(row, 0, 30, weights=tmp_path / "w.pth")
+    run = Run(row, 0, 6, start=start)
+    assert run.config().load_from == str(tmp_path / "w.pth")
+    moved = Run(row, 0, 6, start=Run(row, 0, 30, weights=tmp_path / "moved.pth"))
+    longer = Run(row, 0, 6, start=Run(row, 0, 36, weights=tmp_path / "w.pth"))
+    assert run.fingerprint() == moved.fingerprint()
+    assert len({Run(row, 0, 6).fingerprint(), run.fingerprint(), longer.fingerprint()}) == 3
