@@ -9,7 +9,7 @@ all of it is linear, so it is computed from the sentence's side, where it costs 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -66,7 +66,8 @@ class MaskHead(nn.Module):
         if features.query is None:
             raise ValueError("the mask head needs features.query; put a grounding encoder before it")
         pixels = F.normalize(features.query.float(), dim=-1).to(features.visual.dtype)[..., None]
-        for layer in reversed(list(self.convolutions)):
+        layers: list[Any] = list(self.convolutions)
+        for layer in reversed(layers):
             weight = layer.weight.flatten(2).to(pixels.dtype)
             pixels = torch.einsum("ioq,bor->biqr", weight, pixels).flatten(2)
         logits = features.visual @ pixels

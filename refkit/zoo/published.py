@@ -18,7 +18,7 @@ from refkit.zoo.layouts import import_published
 from refkit.zoo.weights import described
 
 # Training scripts of the field store their command line as this; it holds plain values only.
-_ALLOWED = [argparse.Namespace]
+_ALLOWED: list[Any] = [argparse.Namespace]
 
 
 def import_file(source: str | Path, layout: str, out: str | Path, **options: Any) -> dict[str, Any]:

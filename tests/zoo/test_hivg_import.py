@@ -144,7 +144,7 @@ def test_stored_settings_decide_the_variant_and_nothing_else_is_unpickled(tmp_pa
     assert list(state) == ["a"]
     assert stored["mixup_pretrain"] is True
     torch.save({"model": {"a": torch.ones(1)}, "args": PurePosixPath("x")}, file)
-    with pytest.raises(WeightError, match="loads no code"):
+    with pytest.raises(WeightError, match="runs no code"):
         read_published(file)
 
 
