@@ -60,7 +60,7 @@ def main() -> None:
         sys.exit(EXIT_ERROR)
     failed = sum(len(row.failed) for row in rows)
     if failed:
-        sys.exit(f"{failed} runs failed, see the table; the same command tries them again")
+        sys.exit(f"runs that failed: {failed}; the table says why, the same command tries them again")
 
 
 if __name__ == "__main__":

@@ -109,8 +109,8 @@ def _announce(
     runs = [plan.run for plan in (*work.missing_starts(missing), *missing)]
     if parallel > 1 and not deal_cores(parallel)[0]:
         tell(f"fewer cores than --jobs {parallel}: runs share them, and their seconds mean little")
-    starts = f", and {len(runs) - len(missing)} starts" if len(runs) > len(missing) else ""
-    tell(f"{len(missing)} of {len(work.rows)} runs to do{starts}, {parallel} at a time; {budget}")
+    first = f", first {len(runs) - len(missing)} for their starts" if len(runs) > len(missing) else ""
+    tell(f"{len(missing)} of {len(work.rows)} runs to do{first}; {parallel} at a time; {budget}")
     paces = measure_paces(list({run.row.name: run.row for run in runs}.values()), store, parallel)
     iterations = {run.row.name: run.iterations for run in runs}
     for name, pace in paces.items():

@@ -69,7 +69,7 @@ def test_duration_is_told_before_the_first_run(made):
     expected = next(place for place, line in enumerate(told) if line.startswith("expected duration: "))
     first = next(place for place, line in enumerate(told) if line.startswith("1/6 "))
     assert expected < first
-    assert "6 of 6 runs to do, 2 at a time; 6 iterations per run, for all rows" in told
+    assert "6 of 6 runs to do; 2 at a time; 6 iterations per run, for all rows" in told
     assert any("  slow: " in line and "ms per iteration" in line for line in told[:expected])
 
 
@@ -111,7 +111,7 @@ def test_only_what_is_missing_or_changed_is_run_again(made, tmp_path):
     assert results(out) == before
     changed = [ROWS[0], {**ROWS[1], "options": {"optim_wrapper.optimizer.lr": 0.002}}]
     summaries, told = make(write_table(tmp_path, rows=changed), out, only=["slow"], seeds=1)
-    assert told[0].startswith("1 of 2 runs to do, 1 at a time")
+    assert told[0].startswith("1 of 2 runs to do; 1 at a time")
     after = results(out)
     assert {name for name in before if before[name] != after[name]} == {"slow/seed0"}
     assert [len(row.results) for row in summaries] == [1, 1]
@@ -163,7 +163,7 @@ def test_rows_begin_with_the_weights_of_their_start(tmp_path):
     rows = [dict(name="alone", options=still), dict(name="after", options=still, start="warm")]
     file = write_table(tmp_path, rows=rows, starts=[dict(name="warm", times=2)], seeds=1)
     (alone, after), told = make(file, tmp_path / "out")
-    assert told[0].startswith("2 of 2 runs to do, and 1 starts, 1 at a time")
+    assert told[0].startswith("2 of 2 runs to do, first 1 for their starts; 1 at a time")
     started = json.loads((tmp_path / "out/starts/warm/seed0.json").read_text("utf-8"))
     assert started["iterations"] == 12 and after.results[0].iterations == 6
     assert "starts/warm/seed0.weights.pth" in (tmp_path / "out/runs/after/seed0.log").read_text("utf-8")
@@ -227,7 +227,7 @@ def test_tool_leaves_with_one_if_a_run_failed(made, monkeypatch, capsys):
     file, out, _, _ = made
     with pytest.raises(SystemExit) as end:
         run_tool(monkeypatch, file, "--out", out, "--only", "broken", "--seeds", "1")
-    assert end.value.code == "1 runs failed, see the table; the same command tries them again"
+    assert end.value.code == "runs that failed: 1; the table says why, the same command tries them again"
     assert "1 of 3 runs to do" in capsys.readouterr().out
 
 
