@@ -88,6 +88,10 @@ class CLIPBackbone(nn.Module):
         )
 
     @property
+    def _handed_out(self) -> set[int]:
+        return {*self.visual_levels, self.depth}
+
+    @property
     def visual_projection(self) -> Tensor:
         """``(D, Wv)``: CLIP's map from vision width to the shared space."""
         return self.clip.visual_projection.weight
@@ -103,7 +107,9 @@ class CLIPBackbone(nn.Module):
         Args:
             inputs: ``images (B, 3, H, W)`` float, normalised; ``token_ids (B, T)`` int64, 0 = padding;
                 optionally ``padding (B, H, W)``, True = padded pixel (CLIP itself looks at the padding; what
-                follows may not).
+                follows may not); and ``image_index (B,)`` int64 where several sentences share an image, of
+                which there are then fewer than ``B``. Such an image goes through the tower once, unless words
+                enter it.
             attention: also return softmax maps, ``attention["vision.<i>"] (B, heads, 1 + N, 1 + N)`` of
                 block ``i`` and ``attention["bridge.<i>"] (B, heads, 1 + N, T)`` of its bridge.
 
@@ -119,7 +125,13 @@ class CLIPBackbone(nn.Module):
         text_states, text, text_end = self.encode_text(inputs["token_ids"])
         maps: dict[str, Tensor] = {}
         words = self.bridges.words(text_states, text) if self.bridges and self.bridging else {}
-        states, grid = self._vision_states(inputs["images"], words, maps if attention else None)
+        images, index = inputs["images"], inputs.get("image_index")
+        if index is not None and words:
+            images, index = images[index], None
+        states, grid = self._vision_states(images, words, maps if attention else None)
+        if index is not None:
+            states = {level: state[index] for level, state in states.items() if level in self._handed_out}
+            maps = {name: found[index] for name, found in maps.items()}
         last = states[self.depth]
         query = text[torch.arange(len(text), device=text.device), text_end]
         return Features(
@@ -261,7 +273,8 @@ def _checked_levels(levels: Sequence[int] | None, layers: int, name: str) -> tup
 
 def _image_tokens(inputs: Mapping[str, Tensor], tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     if (padding := inputs.get("padding")) is not None:
-        return visual_token_mask(padding, grid)
+        mask = visual_token_mask(padding, grid)
+        return mask if (index := inputs.get("image_index")) is None else mask[index]
     return torch.ones(len(tokens), grid[0] * grid[1], dtype=torch.bool, device=tokens.device)
 
 

@@ -45,7 +45,10 @@ def check_inputs(inputs: Mapping[str, Tensor], patch: int, context_length: int) 
             f"token_ids have {token_ids.shape[1]} positions, the model takes 1 to {context_length}: cut the "
             "text as its tokenizer does"
         )
-    if len(token_ids) != len(images):
+    index = inputs.get("image_index")
+    if index is not None and index.shape != token_ids.shape[:1]:
+        raise InputError(f"image_index: expected {len(token_ids)} rows, got {tuple(index.shape)}")
+    if index is None and len(token_ids) != len(images):
         raise InputError(f"{len(images)} images and {len(token_ids)} texts; one text per image is expected")
     if padding is not None and padding.shape != (len(images), height, width):
         raise InputError(

@@ -15,7 +15,7 @@ from refkit.structures import ReferringSample
 
 
 @FUNCTIONS.register_module(name="refkit_collate")
-def collate(samples: Sequence[ReferringSample]) -> dict[str, Any]:
+def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str, Any]:
     """Stack the pixels of samples; the rest stays with them.
 
     Canvases of unequal size are padded at the right and bottom to the largest of the batch, frames and masks
@@ -23,24 +23,44 @@ def collate(samples: Sequence[ReferringSample]) -> dict[str, Any]:
 
     Args:
         samples: with pixels, at least one.
+        share: stack a canvas that several samples have once, and say which one each sample has: sentences
+            about one picture then cost one pass through the vision tower, where no words enter it.
 
     Returns:
-        ``{"inputs": {"images": (B, 3, H, W) uint8, "padding": (B, H, W) bool}, "data_samples": samples
-        without pixels}``.
+        ``{"inputs": {"images": (P, 3, H, W) uint8, "padding": (P, H, W) bool}, "data_samples": samples
+        without pixels}``, ``P`` being the number of samples, or with ``share`` that of different canvases, and
+        then ``inputs["image_index"] (B,)`` int64.
     """
     if not samples:
         raise ValueError("an empty batch cannot be collated")
     width = max(canvas_image(sample).shape[1] for sample in samples)
     height = max(canvas_image(sample).shape[0] for sample in samples)
-    images = np.empty((len(samples), 3, height, width), np.uint8)
-    padding = np.zeros((len(samples), height, width), bool)
-    kept = []
-    for row, sample in enumerate(samples):
-        if canvas_image(sample).shape[:2] != (height, width):
-            sample = paste(sample, 0, 0, (width, height))
+    fitted = [_fitted(sample, width, height) for sample in samples]
+    rows = _rows(fitted) if share else list(range(len(fitted)))
+    images = np.empty((max(rows) + 1, 3, height, width), np.uint8)
+    padding = np.zeros((max(rows) + 1, height, width), bool)
+    for row, sample in zip(rows, fitted, strict=True):
         images[row] = canvas_image(sample).transpose(2, 0, 1)
         if sample.padding is not None:
             padding[row] = sample.padding
-        kept.append(replace(sample, image=None, padding=None))
     inputs = {"images": torch.from_numpy(images), "padding": torch.from_numpy(padding)}
+    if share:
+        inputs["image_index"] = torch.tensor(rows)
+    kept = [replace(sample, image=None, padding=None) for sample in fitted]
     return {"inputs": inputs, "data_samples": kept}
+
+
+def _fitted(sample: ReferringSample, width: int, height: int) -> ReferringSample:
+    if canvas_image(sample).shape[:2] == (height, width):
+        return sample
+    return paste(sample, 0, 0, (width, height))
+
+
+def _rows(samples: Sequence[ReferringSample]) -> list[int]:
+    """For each sample, the number of its canvas among the different ones, in order of appearance."""
+    numbers: dict[tuple[bytes, bytes], int] = {}
+    rows = []
+    for sample in samples:
+        padding = b"" if sample.padding is None else sample.padding.tobytes()
+        rows.append(numbers.setdefault((canvas_image(sample).tobytes(), padding), len(numbers)))
+    return rows

@@ -29,6 +29,8 @@ class EpochSampler(Sampler[int]):
             ones.
         samples: of an epoch, over all ranks; None = the whole data set. Epochs of another length follow each
             other through permutation after permutation, so that all samples come equally often.
+        together: so many neighbours of the data set (the sentences of a picture) stay side by side, on one
+            rank; it divides the data set, and ``samples``.
     """
 
     def __init__(
@@ -38,12 +40,18 @@ class EpochSampler(Sampler[int]):
         shuffle: bool = True,
         uneven: str = "drop",
         samples: int | None = None,
+        together: int = 1,
     ) -> None:
         self.rank, self.ranks = get_dist_info()
         self.dataset = dataset
         if samples is not None and samples < 1:
             raise ValueError(f"an epoch has at least one sample, got samples={samples}")
         self.samples = len(dataset) if samples is None else samples
+        self.together = together
+        if together < 1 or len(dataset) % together or self.samples % together:
+            raise ValueError(
+                f"together={together} does not divide {len(dataset)} samples into epochs of {self.samples}"
+            )
         self.seed = int(sync_random_seed() if seed is None else seed)
         self.shuffle = shuffle
         self.uneven = require_choice("uneven", uneven, ("drop", "pad"))
@@ -57,7 +65,8 @@ class EpochSampler(Sampler[int]):
 
     def __len__(self) -> int:
         """Samples per rank of a whole epoch, whatever is skipped."""
-        return -(-self.samples // self.ranks) if self.uneven == "pad" else self.samples // self.ranks
+        groups = self.samples // self.together
+        return self.together * (-(-groups // self.ranks) if self.uneven == "pad" else groups // self.ranks)
 
     def set_epoch(self, epoch: int) -> None:
         """The epoch whose order the next pass has; forwarded to the data set where it wants to know."""
@@ -87,16 +96,16 @@ class EpochSampler(Sampler[int]):
         passes = range(first // count, (first + self.samples - 1) // count + 1)
         stream = np.concatenate([self._pass(number) for number in passes])
         epoch = stream[first % count :][: self.samples]
-        return np.resize(epoch, len(self) * self.ranks)[self.rank :: self.ranks]
+        dealt = np.resize(epoch, len(self) * self.ranks).reshape(-1, self.together)
+        return dealt[self.rank :: self.ranks].reshape(-1)
 
     def _pass(self, number: int) -> np.ndarray:
         """All samples once, in the order of pass ``number`` through the data set."""
         count = len(self.dataset)
-        return (
-            np.random.default_rng((self.seed, number)).permutation(count)
-            if self.shuffle
-            else np.arange(count)
-        )
+        if not self.shuffle:
+            return np.arange(count)
+        groups = np.random.default_rng((self.seed, number)).permutation(count // self.together)
+        return (groups[:, None] * self.together + np.arange(self.together)).reshape(-1)
 
 
 @DATA_SAMPLERS.register_module()

@@ -9,6 +9,7 @@ from transformers import CLIPModel
 from refkit.backbones import CLIPBackbone
 from refkit.backbones.clip_sizes import CLIPSizeError, clip_size
 from refkit.backbones.clip_weights import resize_positions
+from refkit.backbones.inputs import InputError
 from refkit.backbones.state import WeightError
 
 
@@ -237,3 +238,29 @@ def test_similarity_is_the_cosine_in_the_shared_space():
     assert torch.allclose(features.similarity, expected, atol=1e-6)
     assert all(p.requires_grad for p in backbone.clip.visual_projection.parameters())
     assert tiny.build({"type": CLIPBackbone, "size": tiny.SIZE})(inputs).similarity is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("bridge", [None, {"type": "CrossModalBridge", "blocks": [1], "text_levels": [2]}])
+def test_sentences_that_share_a_picture_get_the_features_of_their_own(bridge):
+    torch.manual_seed(0)
+    settings = {"visual_levels": (1, 3), "pooled": True, "similarity": True, "bridge": bridge}
+    backbone = CLIPBackbone(tiny.SIZE, **settings).eval()
+    given = tiny.inputs(5)
+    missing = tiny.SIZE["context_length"] - given["token_ids"].shape[1]
+    given["token_ids"] = torch.nn.functional.pad(given["token_ids"], (0, missing))
+    index = torch.tensor([0, 0, 2, 1, 2])
+    shared = {**given, "images": given["images"][:3], "padding": given["padding"][:3], "image_index": index}
+    apart = {**given, "images": given["images"][index], "padding": given["padding"][index]}
+    one, other = backbone(shared, attention=True), backbone(apart, attention=True)
+    for name in ("visual", "visual_mask", "text", "query", "image", "similarity"):
+        torch.testing.assert_close(getattr(one, name), getattr(other, name), atol=1e-5, rtol=1e-5)
+    for level, expected in zip(one.levels, other.levels, strict=True):
+        torch.testing.assert_close(level, expected, atol=1e-5, rtol=1e-5)
+    assert one.attention["vision.0"].shape == other.attention["vision.0"].shape
+
+
+def test_an_index_that_does_not_fit_the_texts_is_refused():
+    given = {**tiny.inputs(3), "image_index": torch.tensor([0, 1])}
+    with pytest.raises(InputError, match="image_index: expected 3 rows"):
+        CLIPBackbone(tiny.SIZE)(given)

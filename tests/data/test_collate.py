@@ -7,6 +7,7 @@ from sample_factory import make_sample
 
 from refkit.data.collate import collate
 from refkit.data.transforms import Letterbox
+from refkit.structures import Frame, ReferringSample
 
 
 def test_equal_canvases_are_stacked():
@@ -49,3 +50,18 @@ def test_no_padding_is_a_false_mask():
 def test_empty_batches_are_refused():
     with pytest.raises(ValueError, match="empty batch"):
         collate([])
+
+
+def test_a_canvas_that_samples_share_is_stacked_once():
+    rng = np.random.default_rng(0)
+    first, second = (rng.integers(0, 255, (8, 8, 3), np.uint8) for _ in range(2))
+    frame = Frame.identity(8, 8)
+    pixels = [first, second, first.copy(), first.copy()]
+    samples = [ReferringSample(str(i), "x", frame, image=image) for i, image in enumerate(pixels)]
+    samples[3].padding = np.eye(8, dtype=bool)
+    shared, apart = collate(samples, share=True)["inputs"], collate(samples)["inputs"]
+    assert shared["image_index"].tolist() == [0, 1, 0, 2]
+    assert shared["images"].shape == (3, 3, 8, 8)
+    for name in ("images", "padding"):
+        assert (shared[name][shared["image_index"]] == apart[name]).all()
+    assert "image_index" not in apart

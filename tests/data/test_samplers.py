@@ -138,3 +138,24 @@ def test_registered_with_the_arguments_of_the_runner():
     for name in ("EpochSampler", "ExactEvalSampler"):
         sampler = DATA_SAMPLERS.build(dict(type=name), default_args=dict(dataset=range(6), seed=1))
         assert sorted(sampler) == list(range(6))
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_neighbours_stay_together_on_one_rank(ranks, monkeypatch):
+    dealt = []
+    for rank in range(ranks):
+        monkeypatch.setattr("refkit.data.samplers.get_dist_info", lambda rank=rank: (rank, ranks))
+        sampler = EpochSampler(range(60), together=5)
+        order = list(sampler)
+        assert len(order) == len(sampler) == 60 // ranks
+        for start in range(0, len(order), 5):
+            assert order[start] % 5 == 0
+            assert order[start : start + 5] == list(range(order[start], order[start] + 5))
+        dealt += order
+    assert sorted(dealt) == list(range(60))
+    assert dealt != list(range(60))
+
+
+def test_groups_that_do_not_come_out_even_are_refused():
+    with pytest.raises(ValueError, match="together=7 does not divide"):
+        EpochSampler(range(60), together=7)
