@@ -25,7 +25,7 @@ cores=$(python -c "import os; print(len(os.sched_getaffinity(0)) if hasattr(os, 
 processes=$((cores > 1 ? 2 : 1))
 export OMP_NUM_THREADS=$((cores / processes)) MKL_NUM_THREADS=$((cores / processes))
 show torchrun --standalone --nproc-per-node "$processes" tools/train.py configs/refshapes/hivg_tiny.py \
-  --work-dir "$run" --resume --cfg-options train_dataloader.batch_size=$((32 / processes))
+  --work-dir "$run" --resume --cfg-options train_dataloader.batch_size=$((50 / processes))
 unset OMP_NUM_THREADS MKL_NUM_THREADS
 
 step "2. Write those scenes as records and pictures"
