@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
-import resource
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from refkit.inference.benchmark.machine import describe_machine
 from refkit.inference.benchmark.naive import research_style
 from refkit.inference.benchmark.run import BenchmarkOptions
 from refkit.inference.benchmark.subject import Run, Subject
-from refkit.inference.benchmark.timing import Timing, time_interleaved
+from refkit.inference.benchmark.timing import Timing, peak_memory, time_interleaved
 from refkit.structures import Prediction
 
 FORMAT = "refkit.benchmark-naive/1"
@@ -45,7 +44,7 @@ class Comparison:
         seconds: median of one batch, by activity and then by way (``naive float32``, ``float32``, …).
         box_difference: largest difference of a predicted box coordinate between the naive way and refkit in
             float32, relative to the longer side of the picture.
-        peak_memory: bytes of a fresh process after three training steps, by way; empty where not measured.
+        peak_memory: bytes of a fresh process during three training steps, by way; empty where not measured.
     """
 
     config: str
@@ -73,7 +72,7 @@ class Comparison:
         table = Table(
             title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD
         )
-        for column in ("activity", "way", "seconds", "times faster", "peak memory", "of naive"):
+        for column in ("activity", "way", "seconds", "faster", "memory", "of naive"):
             table.add_column(column, no_wrap=True)
         for activity, found in self.seconds.items():
             for way, seconds in found.items():
@@ -81,7 +80,7 @@ class Comparison:
                 share = f"{memory / self.peak_memory[NAIVE]:.2f}" if memory else "-"
                 size = f"{memory / 2**20:.0f} MiB" if memory else "-"
                 table.add_row(
-                    activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}", size, share
+                    activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}×", size, share
                 )
         same = f"largest difference of a box: {self.box_difference:.1e} of the picture's longer side"
         machine = f"{self.machine['name']}, {self.machine['threads']} threads, torch {self.machine['torch']}"
@@ -152,7 +151,7 @@ def naive_training_step(subject: Subject) -> Run:
     def run() -> list[float]:
         with research_style(subject.model):
             losses = subject.training_step("float32")()
-        return [float(value) for value in losses.values()]
+        return [value.item() for value in losses.values()]
 
     return run
 
@@ -185,12 +184,10 @@ def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) 
 
 
 def training_memory(config: str, overrides: Sequence[str], batch_size: int, threads: int, way: str) -> int:
-    """Peak resident bytes of this process after three training steps; call it in a fresh one."""
+    """Peak resident bytes of this process during three training steps; call it in a fresh one."""
     torch.set_num_threads(threads)
     with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
         subject = _subject(load_config(config, overrides), batch_size, torch.device("cpu"), Path(folder))
         subject.model.train()
         step: Callable[[], Any] = naive_training_step(subject) if way == NAIVE else subject.training_step(way)
-        for _ in range(3):
-            step()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        return peak_memory(lambda: [step() for _ in range(3)], torch.device("cpu"))
