@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from refkit.inference.methods import method_names
+
 
 class NumberFormat(StrEnum):
     """What a model computes in; ``auto`` is bfloat16 on GPUs that have it, float32 elsewhere."""
@@ -18,6 +20,9 @@ class NumberFormat(StrEnum):
 
 
 MODEL_HELP = "Name in the model zoo, weights file, checkpoint or work folder."
+
+_METHODS = ", ".join(f"hf:{name}" for name in method_names())
+_PEER_WEIGHTS = "a folder as transformers saves it, or a name of the Hugging Face hub."
 
 ConfigName = Annotated[str, typer.Argument(help="Config file, or its name relative to configs/.")]
 Overrides = Annotated[
@@ -30,3 +35,23 @@ DataRoot = Annotated[
     Path | None, typer.Option(help="Folder that relative data paths start from [REFKIT_DATA, data].")
 ]
 ImageRoot = Annotated[Path | None, typer.Option(help="Folder of the pictures, instead of the header's.")]
+MethodName = Annotated[
+    str | None,
+    typer.Option(help=f"Instead of --model, a method of another library: {_METHODS}.", show_default=False),
+]
+MethodWeights = Annotated[
+    str | None, typer.Option(help=f"Weights of --method: {_PEER_WEIGHTS}", show_default=False)
+]
+MethodSettings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A setting of --method, or refine.KEY of --refine; repeat for several.",
+        show_default=False,
+    ),
+]
+Refine = Annotated[str | None, typer.Option(help="Turn boxes into masks with this: sam.", show_default=False)]
+RefineWeights = Annotated[
+    str | None, typer.Option(help=f"Weights of --refine: {_PEER_WEIGHTS}", show_default=False)
+]

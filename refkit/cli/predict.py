@@ -8,7 +8,19 @@ from typing import Annotated
 
 import typer
 
-from refkit.cli.options import MODEL_HELP, DataRoot, Device, ImageRoot, NumberFormat, Precision
+from refkit.cli.options import (
+    MODEL_HELP,
+    DataRoot,
+    Device,
+    ImageRoot,
+    MethodName,
+    MethodSettings,
+    MethodWeights,
+    NumberFormat,
+    Precision,
+    Refine,
+    RefineWeights,
+)
 
 
 def command(
@@ -17,10 +29,12 @@ def command(
         typer.Argument(metavar="RECORDS", help="Records file (.jsonl or .jsonl.gz).", show_default=False),
     ],
     out: Annotated[Path, typer.Option(help="Prediction file, X.predictions.jsonl.", show_default=False)],
-    model: Annotated[
-        str | None,
-        typer.Option(help=MODEL_HELP, show_default=False),
-    ] = None,
+    model: Annotated[str | None, typer.Option(help=MODEL_HELP, show_default=False)] = None,
+    method: MethodName = None,
+    weights: MethodWeights = None,
+    settings: MethodSettings = None,
+    refine: Refine = None,
+    refine_weights: RefineWeights = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Records per forward pass.")] = 16,
     workers: Annotated[int, typer.Option(min=0, help="Processes that load pictures.")] = 0,
     shard: Annotated[
@@ -40,9 +54,12 @@ def command(
     device: Device = None,
     precision: Precision = NumberFormat.AUTO,
 ) -> None:
-    """Answer every record of a file with a model; resumable.
+    """Answer every record of a file with a model or a method; resumable.
 
     Several machines or processes share the work with --shard; afterwards --merge joins what they wrote.
+
+    Example: refkit predict refcoco.unc.val.jsonl --method hf:grounding-dino --weights
+    IDEA-Research/grounding-dino-tiny --set threshold=0.1 --out val.predictions.jsonl
     """
     from refkit.data.record_file import RecordFile
     from refkit.inference.shards import Shard, merge_shards
@@ -52,16 +69,17 @@ def command(
     if merge:
         merge_shards(records, out)
         written = out
-    elif model is None:
-        raise typer.BadParameter("name the model that answers, or use --merge.", param_hint="--model")
     else:
-        from refkit.inference.inferencer import load_model
+        from refkit.inference.peers.choice import Choice
         from refkit.inference.prediction_run import PredictionRun
 
+        choice = Choice(
+            model, method, weights, tuple(settings or ()), refine, refine_weights, device, precision.value
+        )
         run = PredictionRun(
             batch_size, workers, part, limit, resume, image_root, data_root, progress=sys.stderr.isatty()
         )
-        run.execute(load_model(model, device, precision.value), file, out)
+        run.execute(choice.load(), file, out)
     if page is not None:
         from refkit.inference.page import draw_prediction_page
 

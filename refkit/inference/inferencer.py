@@ -136,6 +136,11 @@ class Inferencer:
         self._transforms = Compose(config.pipeline)
 
     @property
+    def pipeline(self) -> Sequence[Any]:
+        """The transforms of its inputs."""
+        return self.config.pipeline
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What changes the answers, for the header of a prediction file."""
         return {"precision": self.precision, "pipeline": self.config.pipeline}

@@ -4,19 +4,51 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, Protocol
 
 from refkit.data.dataset import ReferringDataset
 from refkit.data.record_file import RecordFile
-from refkit.inference.inferencer import Inferencer
 from refkit.inference.shards import Shard
 from refkit.leaderboard.predictions import PredictionHeader, PredictionWriter, load_predictions
+from refkit.structures import Prediction
 
 
 class PredictionRunError(ValueError):
     """Records cannot be answered as asked."""
+
+
+class Answerer(Protocol):
+    """What can answer records: an `Inferencer`, or a peer of another library."""
+
+    @property
+    def name(self) -> str:
+        """What prediction files call it."""
+        ...
+
+    @property
+    def checkpoint(self) -> str:
+        """``sha256:…`` of its weights."""
+        ...
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What changes the answers, as JSON."""
+        ...
+
+    @property
+    def pipeline(self) -> Sequence[Any]:
+        """The transforms of its inputs."""
+        ...
+
+    def predict(
+        self, dataset: ReferringDataset, batch_size: int = ..., workers: int = ..., *, progress: bool = ...
+    ) -> Iterator[Prediction]:
+        """Predictions for the samples, in order."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +75,11 @@ class PredictionRun:
     data_root: Path | None = None
     progress: bool = False
 
-    def execute(self, inferencer: Inferencer, records: RecordFile, out: str | os.PathLike[str]) -> Path:
+    def execute(self, answerer: Answerer, records: RecordFile, out: str | os.PathLike[str]) -> Path:
         """Writes the prediction file of this run's shard.
 
         Args:
-            inferencer: the model.
+            answerer: the model.
             records: what to answer.
             out: name of the whole prediction file; a shard writes beside it.
 
@@ -59,7 +91,7 @@ class PredictionRun:
             PredictionError: the interrupted run was one of another model, other settings or other records.
         """
         path = self.shard.path(out)
-        header = self._header(inferencer, records)
+        header = self._header(answerer, records)
         if self.resume and path.is_file() and self._is_complete(path, header, records):
             return path
         self._refuse_to_discard(path)
@@ -67,9 +99,9 @@ class PredictionRun:
             positions = [
                 position for position in self._positions(records) if records[position].id not in writer.done
             ]
-            dataset = self._dataset(inferencer, records, positions)
+            dataset = self._dataset(answerer, records, positions)
             if dataset is not None:
-                for prediction in inferencer.predict(
+                for prediction in answerer.predict(
                     dataset, self.batch_size, self.workers, progress=self.progress
                 ):
                     writer.write([prediction])
@@ -80,7 +112,7 @@ class PredictionRun:
         return self.shard.positions(total)
 
     def _dataset(
-        self, inferencer: Inferencer, records: RecordFile, positions: list[int]
+        self, answerer: Answerer, records: RecordFile, positions: list[int]
     ) -> ReferringDataset | None:
         """The records still to be answered; None where nothing is left."""
         for position in positions:
@@ -95,13 +127,13 @@ class PredictionRun:
             records,
             self.image_root.resolve() if self.image_root else None,
             self.data_root,
-            inferencer.config.pipeline,
+            answerer.pipeline,
             indices=positions,
         )
 
-    def _header(self, inferencer: Inferencer, records: RecordFile) -> PredictionHeader:
+    def _header(self, answerer: Answerer, records: RecordFile) -> PredictionHeader:
         header = PredictionHeader.answering(
-            records.header, inferencer.name, inferencer.checkpoint, inferencer.settings
+            records.header, answerer.name, answerer.checkpoint, answerer.settings
         )
         shard = {"shard": f"{self.shard.index}/{self.shard.count}"} if self.shard.count > 1 else {}
         return replace(header, created=datetime.now(UTC).date().isoformat(), extra=shard)

@@ -1,0 +1,1 @@
+"""What the methods of other libraries share: weights, settings, and a place in ``refkit predict``."""
