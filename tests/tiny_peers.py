@@ -4,6 +4,7 @@ as the hub has them."""
 import string
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import (
     BartConfig,
@@ -43,6 +44,8 @@ from transformers import (
     XLMRobertaTokenizer,
 )
 
+from refkit.structures import Frame, ReferringSample
+
 WIDTH = 16
 LAYER = {"hidden_size": WIDTH, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
 HALF = {"image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]}
@@ -72,7 +75,7 @@ def grounding_dino():
         encoder_layers=1, decoder_layers=2, encoder_ffn_dim=32, decoder_ffn_dim=32,
         encoder_attention_heads=2, decoder_attention_heads=2, encoder_n_points=2, decoder_n_points=2,
     )  # fmt: skip
-    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 64, "longest_edge": 96})
+    pictures = GroundingDinoImageProcessor(size={"shortest_edge": 96, "longest_edge": 160})
     return GroundingDinoForObjectDetection(config), GroundingDinoProcessor(pictures, tokenizer)
 
 
@@ -228,3 +231,22 @@ MAKERS = {
     "sam3": sam3,
     "sam": sam,
 }
+
+
+def teach(model, inputs, labels, steps: int = 40):
+    """Fit a generating model to one answer, so that it gives that answer."""
+    optimizer = torch.optim.Adam(model.parameters(), 0.02)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        model(**inputs, labels=labels).loss.backward()
+        optimizer.step()
+
+
+def picture(width, height, seed=0):
+    """Noise."""
+    return np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+
+
+def sample(identity, text, width, height, seed=0):
+    """A question about noise."""
+    return ReferringSample(identity, text, Frame.identity(width, height), picture(width, height, seed))

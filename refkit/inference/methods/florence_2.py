@@ -88,8 +88,11 @@ class Florence2(GeneratingMethod):
 
 
 def read_boxes(answer: str, width: int, height: int) -> Prediction:
-    """Boxes of an answer such as ``a dog<loc_10><loc_20><loc_510><loc_620>``; several may follow a phrase."""
-    found = [boxes_in_text(run) for run in _PLACES.findall(answer) if not run.count("<") % 4]
+    """Boxes of an answer such as ``a dog<loc_10><loc_20><loc_510><loc_620>``; several may follow a phrase.
+
+    Of a run of places four at a time make a box; what is left over is no box.
+    """
+    found = [boxes_in_text(run) for run in _PLACES.findall(answer)]
     boxes = np.concatenate([np.zeros((0, 4)), *(part for part in found if part is not None)])
     return written_boxes(to_pixels(boxes, "xyxy-thousandths", (width, height)), answer)
 

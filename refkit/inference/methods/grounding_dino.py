@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from torchvision.ops import box_convert
 from transformers import GroundingDinoForObjectDetection, GroundingDinoProcessor
-from transformers.image_transforms import center_to_corners_format
 
 from refkit.inference.peers.detection import DetectionSettings, best_boxes, to_pixels
 from refkit.inference.peers.method import Method, in_groups, pil_images, register, sizes_of
@@ -53,7 +53,7 @@ class GroundingDino(Method):
         ).to(self.device)
         outputs = self.model(**inputs)
         scores = outputs.logits.float().sigmoid().amax(dim=-1)
-        boxes = to_pixels(center_to_corners_format(outputs.pred_boxes.float()), sizes_of(pictures))
+        boxes = to_pixels(box_convert(outputs.pred_boxes.float(), "cxcywh", "xyxy"), sizes_of(pictures))
         return [best_boxes(*pair, self.settings) for pair in zip(boxes, scores, strict=True)]
 
 

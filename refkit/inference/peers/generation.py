@@ -12,7 +12,8 @@ from torch import Tensor
 from refkit.inference.peers.method import Method, Settings
 from refkit.structures import Prediction
 
-_RESERVE = 32
+_RESERVE = 64
+"""Tokens for the prompt around an expression, and for a last word that falls apart where it is cut."""
 
 
 class GenerationSettings(Settings):

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from refkit.backbones.tokenizer import cut_summary
-from refkit.data.pipeline import SampleDataset
+from refkit.data.dataset import ReferringDataset
 from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.inferencer import choose_device
 from refkit.inference.peers.method import Method, MethodError, find_method
@@ -136,7 +136,7 @@ class Refined:
 
     def predict(
         self,
-        dataset: SampleDataset,
+        dataset: ReferringDataset,
         batch_size: int = 16,
         workers: int = 0,
         *,
@@ -165,7 +165,8 @@ def load_peer(
         weights: a folder, or a name of the hub.
         settings: of the method, as texts.
         device: where it computes; a GPU if there is one, else the CPU.
-        precision: ``"float32"``, ``"bfloat16"`` or ``"auto"``, see `choose_precision`.
+        precision: ``"float32"``, ``"bfloat16"``, or ``"auto"``, which is float32 everywhere: some methods
+            round their boxes to bfloat16 as well, which are steps of several pixels.
 
     Raises:
         MethodError: no such method or setting.
@@ -176,7 +177,7 @@ def load_peer(
     chosen = method_class.settings_class.parse(method, settings or {})
     place = choose_device(device)
     located = locate_pretrained(weights)
-    return Peer(method_class(located, chosen, place), located, choose_precision(precision, place))
+    return Peer(method_class(located, chosen, place), located, _precision(precision, place))
 
 
 def refined(
@@ -206,7 +207,11 @@ def refined(
     place = choose_device(device)
     located = locate_pretrained(weights)
     model = REFINERS[refiner](located, chosen, place)
-    return Refined(answerer, model, located, choose_precision(precision, place))
+    return Refined(answerer, model, located, _precision(precision, place))
+
+
+def _precision(precision: str, device: torch.device) -> str:
+    return choose_precision("float32" if precision == "auto" else precision, device)
 
 
 def _inference(precision: str, device: torch.device) -> AbstractContextManager:

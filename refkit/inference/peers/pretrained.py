@@ -60,16 +60,8 @@ class Pretrained:
                 another shape. transformers would fill what is missing with random numbers.
         """
         self._check_type(model_types)
-        import torch
-
         try:
-            model, report = model_class.from_pretrained(
-                self.folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                local_files_only=True,
-                output_loading_info=True,
-            )
+            model, report = self._read(model_class)
             processor = processor_class.from_pretrained(
                 self.folder, local_files_only=True, trust_remote_code=False
             )
@@ -79,13 +71,25 @@ class Pretrained:
                 f"{self.folder}: cannot be loaded as {model_class.__name__}: {_first_line(error)}"
             ) from error
         if missing := sorted(report["missing_keys"]):
-            listed = ", ".join(missing[:_LISTED])
+            listed = ", ".join(missing[:_LISTED]) + (", …" if len(missing) > _LISTED else "")
             raise PretrainedError(
                 f"{self.folder}: {len(missing)} tensors of {model_class.__name__} are not in the weights "
-                f"({listed}{', …' if len(missing) > _LISTED else ''}). Take weights that were saved by "
-                "transformers for this class, not those of an authors' own code."
+                f"({listed}). Take weights that were saved by transformers for this class, not those of an "
+                "authors' own code."
             )
         return model, processor
+
+    def _read(self, model_class: Any) -> Any:
+        """The model, and what the library says about names that did not fit."""
+        import torch
+
+        return model_class.from_pretrained(
+            self.folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
+        )
 
     def _check_type(self, model_types: tuple[str, ...]) -> None:
         path = self.folder / "config.json"
