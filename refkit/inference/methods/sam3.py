@@ -9,10 +9,11 @@ import numpy as np
 from torch import Tensor
 from torch.nn.functional import interpolate
 from transformers import Sam3Model, Sam3Processor
+from transformers.models.sam3.modeling_sam3 import Sam3VisionEncoderOutput
 
 from refkit import rle
 from refkit.inference.peers.detection import DetectionSettings, best_rows, to_pixels
-from refkit.inference.peers.method import Method, pil_images, register, sizes_of
+from refkit.inference.peers.method import Method, distinct, pil_images, register, sizes_of
 from refkit.structures import Prediction
 
 
@@ -30,7 +31,10 @@ class Sam3Settings(DetectionSettings):
 
 @register("sam3")
 class Sam3(Method):
-    """The expression as the concept. A score is that of the instance times that of the concept's presence."""
+    """The expression as the concept. A score is that of the instance times that of the concept's presence.
+
+    The expressions of a picture share its pass through the vision tower, the largest part of the model.
+    """
 
     model_types = ("sam3", "sam3_video")
     model_class = Sam3Model
@@ -45,7 +49,6 @@ class Sam3(Method):
     def answer(self, pictures: Sequence[np.ndarray], texts: Sequence[str]) -> list[Prediction]:
         """See `Method.answer`."""
         self.note_cut(texts)
-        images = self.processor(images=pil_images(pictures), return_tensors="pt")
         # Not through the processor, which would not cut what is too long for the model.
         words = self.processor.tokenizer(
             list(texts),
@@ -55,11 +58,21 @@ class Sam3(Method):
             return_tensors="pt",
         )
         outputs = self.model(
-            pixel_values=images["pixel_values"].to(self.device),
+            vision_embeds=self._seen(pictures),
             input_ids=words["input_ids"].to(self.device),
             attention_mask=words["attention_mask"].to(self.device),
         )
         return self._read(outputs, sizes_of(pictures))
+
+    def _seen(self, pictures: Sequence[np.ndarray]) -> Sam3VisionEncoderOutput:
+        """The features of every picture, computed once for equal ones."""
+        images, rows = distinct(pictures)
+        pixels = self.processor(images=pil_images(images), return_tensors="pt")["pixel_values"]
+        features = self.model.get_vision_features(pixels.to(self.device))
+        return Sam3VisionEncoderOutput(
+            fpn_hidden_states=tuple(level[rows] for level in features.fpn_hidden_states),
+            fpn_position_encoding=tuple(level[rows] for level in features.fpn_position_encoding),
+        )
 
     def _read(self, outputs: Any, sizes: list[tuple[int, int]]) -> list[Prediction]:
         """The answers from ``pred_boxes (B, Q, 4)``, ``pred_logits (B, Q)``, ``pred_masks (B, Q, h, w)``."""

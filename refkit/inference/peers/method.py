@@ -121,6 +121,20 @@ def sizes_of(pictures: Sequence[np.ndarray]) -> list[tuple[int, int]]:
     return [(picture.shape[0], picture.shape[1]) for picture in pictures]
 
 
+def distinct(pictures: Sequence[np.ndarray]) -> tuple[list[np.ndarray], list[int]]:
+    """The different pictures of a batch, and for every question the position of its picture among them.
+
+    Questions about one picture follow each other in most sets, and a data set hands out one array for them.
+    """
+    images: list[np.ndarray] = []
+    places: dict[int, int] = {}
+    for picture in pictures:
+        if id(picture) not in places:
+            places[id(picture)] = len(images)
+            images.append(picture)
+    return images, [places[id(picture)] for picture in pictures]
+
+
 def in_groups(keys: Sequence[Hashable], answer: Callable[[list[int]], list[Prediction]]) -> list[Prediction]:
     """The answers to a batch, asked in groups of equal keys, so that no neighbour changes an answer.
 

@@ -42,6 +42,17 @@ def test_an_answer_does_not_depend_on_its_neighbours(method, load, samples):
         same(answer, peer.answer([one])[0])
 
 
+@pytest.mark.parametrize(("name", "tower"), [("sam3", "vision_encoder"), ("owlv2", "owlv2.vision_model")])
+def test_expressions_share_the_pass_of_their_picture(name, tower, load, samples):
+    peer, seen = load(name), []
+    encoder = peer.method.model.get_submodule(tower)
+    encoder.register_forward_hook(
+        lambda _, given, kwargs, out: seen.append(len((given or list(kwargs.values()))[0])), with_kwargs=True
+    )
+    peer.answer(samples)
+    assert seen == [2]
+
+
 def test_answers_fit_their_pictures_and_the_format(method, load, samples):
     for answer, one in zip(load(method).answer(samples), samples, strict=True):
         assert prediction_to_json(answer)["id"] == one.id
