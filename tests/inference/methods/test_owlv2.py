@@ -17,6 +17,10 @@ def test_boxes_lie_on_the_padded_square(load, samples, forward):
         corners = np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], axis=1)
         np.testing.assert_allclose(answer.boxes, corners, atol=1e-3)
         np.testing.assert_allclose(answer.scores, scores[order], atol=1e-6)
+        [found] = peer.method.processor.post_process_grounded_object_detection(
+            outputs, threshold=0.0, target_sizes=[one.image.shape[:2]]
+        )
+        np.testing.assert_allclose(answer.boxes, found["boxes"].numpy()[order], atol=1e-3)
 
 
 def test_a_high_threshold_means_nothing_is_there(load, samples):
