@@ -118,9 +118,9 @@ def test_only_what_is_missing_or_changed_is_run_again(made, tmp_path):
 
 
 def test_rows_with_the_same_seed_are_the_same_run(made, tmp_path):
-    """A run depends on nothing but its settings: not on its name, its place, or what ran beside it."""
+    """With as many cores, a run depends on its settings alone, not on its name, its place, or its neighbours."""
     _, out, _, _ = made
-    make(write_table(tmp_path, rows=[dict(name="again")]), tmp_path / "out", seeds=1)
+    make(write_table(tmp_path, rows=[dict(name="again")]), tmp_path / "out", seeds=1, jobs=2)
     assert results(tmp_path / "out")["again/seed0"]["metrics"] == results(out)["base/seed0"]["metrics"]
 
 

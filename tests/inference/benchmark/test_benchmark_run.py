@@ -64,7 +64,8 @@ def test_training_costs_more_arithmetic_than_evaluation_and_both_are_exact(repor
     evaluation, training = (
         report.find(name, "float32").gmac_per_sample for name in ("evaluation", "training step")
     )
-    assert 2 < training / evaluation < 3.2
+    # Training is three passes over everything; evaluation leaves masked tokens out and ends at [REG].
+    assert 3 < training / evaluation < 4
     # 32 x 32 pictures in 8 x 8 patches: 17 tokens of width 16 in 2 blocks of 12 x 16² products, and attention
     vision = 2 * (17 * 12 * 16 * 16 + 2 * 17 * 17 * 16) + 16 * 16 * 3 * 8 * 8
     assert 1e9 * evaluation > vision

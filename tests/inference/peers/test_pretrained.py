@@ -75,7 +75,9 @@ def test_neither_cache_nor_network(offline_cache):
         locate_pretrained("someone/tiny")
 
 
-@pytest.mark.parametrize("weights", ["nowhere", "/no/such/folder", "a/b/c", "", "..", "someone/tiny/", "a/.."])
+@pytest.mark.parametrize(
+    "weights", ["nowhere", "/no/such/folder", "a/b/c", "", "..", "someone/tiny/", "a/.."]
+)
 def test_neither_folder_nor_name(weights, offline_cache, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(PretrainedError):
