@@ -126,6 +126,8 @@ class Features:
         contrast_scale: factor of the cosine of ``image`` and ``sentence``, the inverse temperature.
         similarity: ``(B, N)`` cosine of the sentence and every patch before fusion, from towers that share a
             space.
+        visual_aligned: ``(B, N, C)`` unit vectors of the patches in the space shared with the words.
+        text_aligned: ``(B, T, C)`` unit vectors of the words in that space.
         levels: hidden states ``(B, prefix_tokens + N, C_level)`` of chosen backbone blocks, in the order
             they were asked for.
         prefix_tokens: how many tokens stand before the patches in every one of ``levels`` (CLIP: 1, the
@@ -147,6 +149,8 @@ class Features:
     sentence: Tensor | None = None
     contrast_scale: Tensor | None = None
     similarity: Tensor | None = None
+    visual_aligned: Tensor | None = None
+    text_aligned: Tensor | None = None
     levels: tuple[Tensor, ...] | None = None
     prefix_tokens: int = 0
     text_levels: tuple[Tensor, ...] | None = None

@@ -1,5 +1,6 @@
 """Towers and what joins them: images and words in, `Features` out."""
 
+from refkit.backbones.beit3 import BEiT3Backbone
 from refkit.backbones.bridge import CrossModalBridge
 from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.grounding import GroundingEncoder
@@ -8,6 +9,7 @@ from refkit.backbones.tokenizer import CLIPTokenizer, Tokenizer, WordTokenizer
 
 __all__ = [
     "AdapterError",
+    "BEiT3Backbone",
     "CLIPBackbone",
     "CLIPTokenizer",
     "CrossModalBridge",

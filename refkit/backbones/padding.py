@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as transforms
@@ -17,3 +19,17 @@ def visual_token_mask(padding: Tensor, grid: tuple[int, int]) -> Tensor:
     """
     reduced = transforms.resize(padding.to(torch.int32), list(grid), antialias=True)
     return reduced.flatten(1) == 0
+
+
+def image_tokens(inputs: Mapping[str, Tensor], tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+    """`visual_token_mask` ``(B, N)`` of a batch; all True where the inputs name no padding.
+
+    Args:
+        inputs: of a model; ``padding`` and ``image_index`` are looked at.
+        tokens: ``(B, …)``, for the number of samples and the device.
+        grid: rows and columns of patches.
+    """
+    if (padding := inputs.get("padding")) is None:
+        return torch.ones(len(tokens), grid[0] * grid[1], dtype=torch.bool, device=tokens.device)
+    mask = visual_token_mask(padding, grid)
+    return mask if (index := inputs.get("image_index")) is None else mask[index]

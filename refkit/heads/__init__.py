@@ -8,5 +8,14 @@ from refkit.heads.box import BoxHead
 from refkit.heads.contrast import ContrastHead
 from refkit.heads.mask import MaskHead
 from refkit.heads.region_text import RegionTextHead
+from refkit.heads.similarity import SimilarityConstraintHead
+from refkit.heads.similarity_box import SimilarityBoxHead
 
-__all__ = ["BoxHead", "ContrastHead", "MaskHead", "RegionTextHead"]
+__all__ = [
+    "BoxHead",
+    "ContrastHead",
+    "MaskHead",
+    "RegionTextHead",
+    "SimilarityBoxHead",
+    "SimilarityConstraintHead",
+]

@@ -81,9 +81,13 @@ class BoxHead(nn.Module):
 
     def forward(self, features: Features) -> Tensor:
         """Box ``(B, 4)`` before the sigmoid, float32."""
+        return self.layers(self.token(features)).float()
+
+    def token(self, features: Features) -> Tensor:
+        """What the box is regressed from, ``(B, C)``."""
         if features.region_token is None:
             raise ValueError("the box head needs features.region_token; put a grounding encoder before it")
-        return self.layers(features.region_token).float()
+        return features.region_token
 
     def tensors(self, features: Features) -> dict[str, Tensor]:
         """``box_logits (B, 4)`` and ``pred_boxes (B, 4)``, ``cxcywh`` relative to the canvas."""

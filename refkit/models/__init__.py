@@ -3,6 +3,8 @@
 from refkit import backbones, heads
 from refkit.models.base import ReferringModel
 from refkit.models.clip_pretrain import CLIPPretrain
+from refkit.models.headed import HeadedModel
 from refkit.models.hivg import HiVG
+from refkit.models.oneref import OneRef
 
-__all__ = ["CLIPPretrain", "HiVG", "ReferringModel", "backbones", "heads"]
+__all__ = ["CLIPPretrain", "HeadedModel", "HiVG", "OneRef", "ReferringModel", "backbones", "heads"]

@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from refkit.models.base import ReferringModel
+from refkit.models.headed import HeadedModel
 from refkit.registry import MODELS
-from refkit.structures import Features, Prediction, ReferringSample
+from refkit.structures import Features
 
 
 @MODELS.register_module()
-class HiVG(ReferringModel):
+class HiVG(HeadedModel):
     """CLIP's levels and words fused around one [REG] token, from which the heads read.
 
     Args:
@@ -45,9 +44,7 @@ class HiVG(ReferringModel):
         super().__init__(data_preprocessor, freeze, adapters, without)
         self.backbone = MODELS.build(backbone)
         self.encoder = MODELS.build({**encoder, "sizes": self.backbone.feature_sizes})
-        self.heads = nn.ModuleDict(
-            {name: MODELS.build({**head, "width": self.encoder.width}) for name, head in heads.items()}
-        )
+        self.heads = self.build_heads(heads, self.encoder.width)
         projection = getattr(self.backbone, "visual_projection", None)
         if projection is not None and len(projection) == self.encoder.width:
             self.encoder.start_from(projection)
@@ -57,26 +54,11 @@ class HiVG(ReferringModel):
         """Fused features of a batch; ``attention`` asks for the maps of both transformers."""
         return self.encoder(self.backbone(inputs, attention=attention), attention=attention)
 
-    def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
-        """Losses of all heads."""
-        features = self.features(inputs)
-        losses: dict[str, Tensor] = {}
-        for head in self._heads():
-            losses.update(head.loss(features, data_samples))
-        return losses
-
-    @torch.no_grad()
-    def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
-        """Predictions of the heads that answer, merged per sample.
-
-        Where all of them read [REG] alone, nothing else is computed (`GroundingEncoder.read`).
-        """
-        heads = [head for head in self._heads() if head.answers]
+    def answering_features(self, inputs: Mapping[str, Tensor], heads: Sequence[Any]) -> Features:
+        """As `features`; nothing but [REG] where the heads read it alone (`GroundingEncoder.read`)."""
         features = self.backbone(inputs)
         lean = all(head.needs == ("region_token",) for head in heads) and hasattr(self.encoder, "read")
-        features = self.encoder.read(features) if lean else self.encoder(features)
-        answers = [head.predict(features, data_samples) for head in heads]
-        return [_merge(parts) for parts in zip(*answers, strict=True)]
+        return self.encoder.read(features) if lean else self.encoder(features)
 
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """What enters and leaves the encoder, and what the heads say; names as in the released code's order.
@@ -98,23 +80,9 @@ class HiVG(ReferringModel):
             "visual_token_mask": ~features.visual_mask,
             "text_token_mask": ~features.text_mask,
         }
-        for head in self._heads():
-            named.update(head.tensors(fused))
-        return named
+        return named | self.head_tensors(fused)
 
     def _switch_off(self, without: Iterable[str]) -> None:
         super()._switch_off(without)
         if hasattr(self.backbone, "bridging"):
             self.backbone.bridging = "backbone.bridges" not in self.without
-
-    def _heads(self) -> list[Any]:
-        return [head for name, head in self.heads.items() if f"heads.{name}" not in self.without]
-
-
-def _merge(parts: Sequence[Prediction]) -> Prediction:
-    merged = parts[0]
-    for part in parts[1:]:
-        for field in part.__dataclass_fields__:
-            if getattr(merged, field) is None:
-                setattr(merged, field, getattr(part, field))
-    return merged
