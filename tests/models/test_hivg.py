@@ -7,7 +7,7 @@ import pytest
 import tiny_models as tiny
 import torch
 
-from refkit.models.hivg import _merge
+from refkit.models.headed import _merge
 from refkit.structures import Prediction
 
 
