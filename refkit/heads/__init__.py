@@ -6,6 +6,7 @@ teaches), ``tensors``, ``loss`` and, if it answers, ``predict``.
 
 from refkit.heads.box import BoxHead
 from refkit.heads.contrast import ContrastHead
+from refkit.heads.cosine_mask import CosineMaskHead
 from refkit.heads.mask import MaskHead
 from refkit.heads.region_text import RegionTextHead
 from refkit.heads.similarity import SimilarityConstraintHead
@@ -14,6 +15,7 @@ from refkit.heads.similarity_box import SimilarityBoxHead
 __all__ = [
     "BoxHead",
     "ContrastHead",
+    "CosineMaskHead",
     "MaskHead",
     "RegionTextHead",
     "SimilarityBoxHead",

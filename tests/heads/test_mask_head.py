@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from pycocotools import mask as coco_mask
 
 from refkit.heads import MaskHead
-from refkit.heads.mask import to_original_pixels
+from refkit.heads.mask_branch import MissingMaskError, to_original_pixels
 from refkit.structures import Features, Frame, ReferringSample
 
 
@@ -71,7 +71,7 @@ def test_box_targets_are_filled_boxes():
 
 
 def test_samples_without_a_mask_are_left_out_of_the_loss():
-    module = head(target="mask")
+    module = head(target="mask", without_mask="exclude")
     mask = np.zeros((24, 32), bool)
     mask[4:12, 4:20] = True
     both = module.loss(features(), [sample(mask), sample()])
@@ -82,6 +82,19 @@ def test_samples_without_a_mask_are_left_out_of_the_loss():
     none = module.loss(features(), [sample(), sample()])
     assert [value.item() for value in none.values()] == [0.0, 0.0]
     sum(none.values()).backward()
+
+
+def test_samples_without_a_mask_are_refused_unless_they_are_excluded():
+    with pytest.raises(MissingMaskError, match=r"sample 's' has no mask.*with_masks=True.*without_mask="):
+        head(target="mask").loss(features(), [sample(np.zeros((24, 32), bool)), sample()])
+
+
+def test_an_empty_mask_is_a_target_like_any_other():
+    module, empty = head(target="mask"), sample(np.zeros((24, 32), bool))
+    losses = module.loss(features(), [empty, empty])
+    assert all(torch.isfinite(value) and value > 0 for value in losses.values())
+    undecided = module.losses(torch.full((1, 1, 24, 32), -20.0), torch.zeros(1, 1, 24, 32, dtype=torch.uint8))
+    assert sum(undecided.values()) < 1e-3  # nothing predicted, nothing there: both losses vanish
 
 
 def test_only_a_head_trained_on_masks_answers():

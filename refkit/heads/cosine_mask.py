@@ -1,0 +1,113 @@
+"""Mask head of OneRef: patches up-sampled by learned convolutions, compared with the sentence pixel by pixel.
+
+OneRef, section 3.4; official code ``models/`` (``seg_conv1`` … ``bn3``). Three transposed convolutions of
+kernel and stride 2 divide every patch into 8 x 8 pixels; as no two of them overlap, each is one matrix
+product per token, and batch normalisation is a scale and a shift of its columns. So everything is computed
+on tokens, and the sentence is never copied to every pixel.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from refkit.heads.mask_branch import MaskBranch, cells_to_map
+from refkit.registry import MODELS
+from refkit.structures import Features
+
+_EPS = 1e-12
+
+
+@MODELS.register_module()
+class CosineMaskHead(MaskBranch):
+    """Cosine of the sentence and every pixel, ``s(x, y) = e_t . F(x, y) / |F(x, y)|``.
+
+    ``F = bn(deconv(relu(bn(deconv(… V)))))``: no ReLU after the last step. The cosines are used as logits.
+
+    Args:
+        width: channels of the tokens, and of the sentence.
+        target: ``mask`` (OneRef) or ``box``, see `MaskBranch`.
+        steps: how often the grid is doubled; 3 in OneRef (24 x 24 patches become 192 x 192 pixels).
+        **settings: of `MaskBranch`: coefficients of the losses, mask rule, resolution.
+    """
+
+    needs = ("visual", "sentence")
+
+    def __init__(
+        self, *, width: int, target: Literal["box", "mask"] = "mask", steps: int = 3, **settings: Any
+    ) -> None:
+        super().__init__(target=target, **settings)
+        if steps < 1:
+            raise ValueError(f"steps={steps}; expected at least 1")
+        self.steps = steps
+        self.convolutions = nn.ModuleList(
+            nn.ConvTranspose2d(width, width, kernel_size=2, stride=2, bias=False) for _ in range(steps)
+        )
+        # Over tokens (B * N, C) instead of maps (B, C, h, w): the same statistics and the same names.
+        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(steps))
+
+    def forward(self, features: Features) -> Tensor:
+        """Cosines ``(B, 1, rows * 2 ** steps, columns * 2 ** steps)`` float32 of the canvas."""
+        tokens = features.visual
+        sentence = self._sentence(features)
+        for step in range(self.steps - 1):
+            tokens = self.upsample(tokens, step).relu_()
+        if self.norms[-1].training:
+            cells = cosines(self.upsample(tokens, self.steps - 1), sentence)
+        else:
+            # The last step is the largest by far: one of its four parts is in memory at a time.
+            parts = zip(*self._folded(self.steps - 1), strict=True)
+            cells = torch.stack([cosines(F.linear(tokens, *part), sentence) for part in parts], dim=-1)
+        return cells_to_map(cells.flatten(1), features.grid, self.steps)
+
+    def upsample(self, tokens: Tensor, step: int) -> Tensor:
+        """Tokens ``(B, N, C)`` after convolution and normalisation of a step, before ReLU: ``(B, 4N, C)``.
+
+        The four parts of a token stand side by side, row-major.
+        """
+        norm: Any = self.norms[step]
+        if not norm.training:
+            weight, shift = self._folded(step)
+            return F.linear(tokens, weight.flatten(0, 1), shift.flatten()).reshape(
+                len(tokens), -1, tokens.shape[-1]
+            )
+        divided = F.linear(tokens, _as_matrices(self.convolutions[step]).flatten(0, 1))
+        return norm(divided.reshape(-1, tokens.shape[-1])).view(len(tokens), -1, tokens.shape[-1])
+
+    def tensors(self, features: Features) -> dict[str, Tensor]:
+        """``mask_logits (B, 1, rows * 2 ** steps, columns * 2 ** steps)``."""
+        return {"mask_logits": self(features)}
+
+    def _folded(self, step: int) -> tuple[Tensor, Tensor]:
+        """Matrices ``(4, C, C)`` and shifts ``(4, C)`` of a step, its running statistics folded in."""
+        norm: Any = self.norms[step]
+        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        shift = norm.bias - norm.running_mean * scale
+        return _as_matrices(self.convolutions[step]) * scale[:, None], shift.expand(4, -1)
+
+    def _sentence(self, features: Features) -> Tensor:
+        sentence, width = features.sentence, features.visual.shape[-1]
+        if sentence is None or sentence.shape[-1] != width:
+            found = "none" if sentence is None else f"one of {sentence.shape[-1]} channels"
+            raise ValueError(
+                f"the cosine mask head compares patches of {width} channels with features.sentence, and "
+                f"found {found}; it needs a backbone whose patches and sentence have one width, such as "
+                "BEiT3Backbone"
+            )
+        return F.normalize(sentence.float(), dim=-1, eps=_EPS)
+
+
+def cosines(tokens: Tensor, sentence: Tensor) -> Tensor:
+    """Cosine ``(B, N)`` float32 of tokens ``(B, N, C)`` and a unit vector ``(B, C)`` of each sample."""
+    with torch.autocast(tokens.device.type, enabled=False):
+        tokens = tokens.float()
+        product = torch.bmm(tokens, sentence[..., None])[..., 0]
+        return product / torch.linalg.vector_norm(tokens, dim=-1).clamp_min(_EPS)
+
+
+def _as_matrices(convolution: Any) -> Tensor:
+    """Weight ``(in, out, 2, 2)`` as ``(4, out, in)``: one matrix for each part of a token."""
+    return convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
