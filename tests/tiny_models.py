@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refkit.backbones import CLIPBackbone, GroundingEncoder, WordTokenizer
-from refkit.heads import BoxHead
-from refkit.models import CLIPPretrain, HiVG
+from refkit.backbones import BEiT3Backbone, CLIPBackbone, GroundingEncoder, WordTokenizer
+from refkit.heads import BoxHead, SimilarityBoxHead, SimilarityConstraintHead
+from refkit.models import CLIPPretrain, HiVG, OneRef
 from refkit.registry import MODELS
 from refkit.structures import Frame, ReferringSample
 
@@ -21,6 +21,16 @@ SIZE = {
     "text": {"width": 32, "layers": 2, "heads": 2},
     "vocab_size": 40,
     "context_length": 12,
+}
+BEIT3_SIZE = {
+    "width": 48,
+    "layers": 3,
+    "heads": 4,
+    "image_size": 32,
+    "patch_size": 8,
+    "vocab_size": 40,
+    "context_length": 12,
+    "text_positions": 16,
 }
 WORDS = [
     "red",
@@ -50,6 +60,15 @@ def hivg_config(**changes):
         "backbone": {"type": CLIPBackbone, "size": SIZE, "visual_levels": (1, 2, 3)},
         "encoder": {"type": GroundingEncoder, "width": 32, "layers": 2, "heads": 4},
         "heads": {"box": {"type": BoxHead}},
+        **changes,
+    }
+
+
+def oneref_config(**changes):
+    return {
+        "type": OneRef,
+        "backbone": {"type": BEiT3Backbone, "size": BEIT3_SIZE, "drop_path": 0.0, "pad_id": 0},
+        "heads": {"box": {"type": SimilarityBoxHead}, "constraint": {"type": SimilarityConstraintHead}},
         **changes,
     }
 

@@ -12,14 +12,18 @@ from refkit.models import ReferringModel
 from refkit.registry import MODELS
 from refkit.zoo.weights import load_weights, save_weights
 
-BOXES_PER_SAMPLE = {"HiVG": 1, "CLIPPretrain": 3}
-PREDICTS = ["HiVG"]
+BOXES_PER_SAMPLE = {"HiVG": 1, "CLIPPretrain": 3, "OneRef": 1}
+PREDICTS = ["HiVG", "OneRef"]
 
 
 @pytest.fixture(scope="module")
 def configs(tmp_path_factory):
     tokenizer = tiny.word_tokenizer(tmp_path_factory.mktemp("words"))
-    return {"HiVG": tiny.hivg_config(), "CLIPPretrain": tiny.pretrain_config(tokenizer)}
+    return {
+        "HiVG": tiny.hivg_config(),
+        "CLIPPretrain": tiny.pretrain_config(tokenizer),
+        "OneRef": tiny.oneref_config(),
+    }
 
 
 @pytest.fixture(params=sorted(BOXES_PER_SAMPLE))
