@@ -13,7 +13,7 @@ from torch import Tensor
 
 from refkit.backbones.state import WeightError
 
-LAYOUTS = ("hivg", "hivg_clip")
+LAYOUTS = ("hivg", "hivg_clip", "oneref")
 
 
 def import_published(
