@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.dist import broadcast_object_list, gather_object, is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.evaluator import BaseMetric
 
 from refkit.data.schema import Record
-from refkit.leaderboard.predictions import PredictionHeader, as_written, write_predictions
-from refkit.metrics.protocol import Column, Evaluation, get_protocol
+from refkit.engine.answer_spool import AnswerSpool
+from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.metrics.protocol import Column, Evaluation, Protocol, get_protocol
 from refkit.registry import METRICS
 from refkit.structures import Prediction
 
@@ -46,31 +47,38 @@ class EvaluationContext:
 class ProtocolMetric(BaseMetric):
     """Scores predictions against the records of the data set, exactly as ``refkit score`` scores their file.
 
-    Predictions of all processes are gathered by sample id (MMEngine's gathering cuts the list to the length
-    of the data set, which would hide duplicates), rounded as a prediction file rounds them, and scored by
-    the protocol.
+    Predictions wait on disk (`AnswerSpool`), in the digits of a prediction file; those of all processes are
+    gathered by sample id (MMEngine's gathering cuts the list to the length of the data set, which would hide
+    duplicates). Records and predictions then pass the protocol one by one: of a mask, two areas are kept.
 
     Args:
-        protocol: id of a protocol of `refkit.metrics`.
+        protocol: id of a protocol of `refkit.metrics`, or several, for a model that answers with boxes and
+            masks at once: ``("rec/1", "res/1")``.
         by: also report the first metric per value of this entry of a record's ``facts`` (``"kind"``), or
             None.
         write: write ``predictions/<records>.jsonl`` in the work directory.
-        prefix: of the metric names; by default the family of the protocol (``rec``).
+        prefix: of the metric names, for a single protocol; by default the family of the protocol (``rec``),
+            and its whole id where two protocols are of one family (``res/padded-canvas``).
 
     Raises:
         ProtocolError: unknown protocol.
+        ValueError: no protocol, one twice, or one prefix for several.
         EvaluationError: (when evaluating) a sample is missing, doubled or foreign.
     """
 
     def __init__(
-        self, protocol: str = "rec/1", by: str | None = None, write: bool = True, prefix: str | None = None
+        self,
+        protocol: str | Sequence[str] = "rec/1",
+        by: str | None = None,
+        write: bool = True,
+        prefix: str | None = None,
     ) -> None:
-        self._protocol = get_protocol(protocol)
-        super().__init__(prefix=prefix or protocol.partition("/")[0])
+        self._protocols = _by_prefix((protocol,) if isinstance(protocol, str) else tuple(protocol), prefix)
+        super().__init__(prefix=prefix or next(iter(self._protocols)))
         self._by = by
         self._write = write
         self._context: EvaluationContext | None = None
-        self.results: list[Prediction] = []
+        self._answers = AnswerSpool()
 
     def use_context(self, context: EvaluationContext) -> None:
         """Learn what is being evaluated; called by the evaluation loop before the first batch."""
@@ -83,7 +91,8 @@ class ProtocolMetric(BaseMetric):
             raise EvaluationError(
                 f"the model gave {len(data_samples)} predictions for a batch of {expected} samples"
             )
-        self.results.extend(data_samples)
+        for prediction in data_samples:
+            self._answers.add(prediction)
 
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather, check and score; the same result on every process.
@@ -91,45 +100,38 @@ class ProtocolMetric(BaseMetric):
         Args:
             size: samples of the whole data set.
         """
-        parts = gather_object(self.results, dst=0)
-        self.results = []
+        answers, self._answers = self._answers, AnswerSpool()
+        answers.gather()
         shared: list[Any] = [None]
         if is_main_process():
-            results = [prediction for part in parts for prediction in part]
-            named = self.compute_metrics(results)
-            shared = [{f"{self.prefix}/{name}": value for name, value in named.items()}]
+            shared = [self.compute_metrics(answers)]
+        answers.close()
         broadcast_object_list(shared)
         return shared[0]
 
-    def compute_metrics(self, results: list[Prediction]) -> dict[str, float]:
-        """Metrics of the protocol, ``invalid``, and the first metric per group where ``by`` is set."""
+    def compute_metrics(self, answers: AnswerSpool) -> dict[str, float]:
+        """Metrics of every protocol, ``invalid``, and the first metric per group where ``by`` is set."""
         if self._context is None:
             raise EvaluationError(
                 "ProtocolMetric works inside EvalLoop or FinalEvalLoop: set val_cfg/test_cfg to them"
             )
         dataset = self._context.dataset
-        records = [dataset.record(index) for index in range(len(dataset))]
-        answers = match_by_id(records, results)
+        described = [(record.id, self._group(record)) for record in _records(dataset)]
+        check_ids([key for key, _ in described], answers)
         if self._write:
-            self._write_file(answers.values())
-        rounded = [(record, as_written(answers[record.id])) for record in records]
-        evaluation = self._protocol.evaluate(rounded)
-        values = {name: column.value for name, column in evaluation.columns.items()}
-        values["invalid"] = Column.mean(evaluation.invalid).value
-        return values | self._per_group(records, evaluation)
+            self._write_file(answers[key] for key, _ in described)
+        groups = [group for _, group in described] if self._by else []
+        values: dict[str, float] = {}
+        for prefix, protocol in self._protocols.items():
+            evaluation = protocol.evaluate((record, answers[record.id]) for record in _records(dataset))
+            named = {name: column.value for name, column in evaluation.columns.items()}
+            named["invalid"] = Column.mean(evaluation.invalid).value
+            named |= _per_group(evaluation, groups)
+            values |= {f"{prefix}/{name}": value for name, value in named.items()}
+        return values
 
-    def _per_group(self, records: Sequence[Record], evaluation: Evaluation) -> dict[str, float]:
-        if self._by is None:
-            return {}
-        name, column = next(iter(evaluation.columns.items()))
-        members: dict[str, list[int]] = {}
-        for position, record in enumerate(records):
-            members.setdefault(str((record.facts or {}).get(self._by, "unknown")), []).append(position)
-        everyone = np.arange(len(records))
-        return {
-            f"{name}/{group}": column.within(np.isin(everyone, places)).value
-            for group, places in sorted(members.items())
-        }
+    def _group(self, record: Record) -> str:
+        return str((record.facts or {}).get(self._by, "unknown")) if self._by else ""
 
     def _write_file(self, predictions: Iterable[Prediction]) -> None:
         assert self._context is not None
@@ -151,20 +153,49 @@ class RECMetric(ProtocolMetric):
     """`ProtocolMetric` with the protocol ``rec/1``: Acc@0.5, @0.75, @0.9, mean accuracy, mean IoU."""
 
 
-def match_by_id(records: Sequence[Record], predictions: Sequence[Prediction]) -> dict[str, Prediction]:
-    """Predictions in the order of the records.
+def _by_prefix(ids: tuple[str, ...], prefix: str | None) -> dict[str, Protocol]:
+    """Protocols by the first part of their metrics' names."""
+    if not ids or len(set(ids)) < len(ids) or (prefix and len(ids) > 1):
+        raise ValueError(
+            f"protocol={ids}, prefix={prefix!r}: expected different protocols, and a prefix for one alone"
+        )
+    families = Counter(name.partition("/")[0] for name in ids)
+    names = {name: name.partition("/")[0] for name in ids}
+    if prefix:
+        return {prefix: get_protocol(ids[0])}
+    return {
+        family if families[family] == 1 or name == f"{family}/1" else name: get_protocol(name)
+        for name, family in names.items()
+    }
+
+
+def _records(dataset: Any) -> Iterator[Record]:
+    return (dataset.record(index) for index in range(len(dataset)))
+
+
+def _per_group(evaluation: Evaluation, groups: Sequence[str]) -> dict[str, float]:
+    """The first metric over the samples of every group."""
+    name, column = next(iter(evaluation.columns.items()))
+    labels = np.array(groups, dtype=object)
+    return {f"{name}/{group}": column.within(labels == group).value for group in sorted(set(groups))}
+
+
+def check_ids(wanted: Sequence[str], answers: AnswerSpool) -> None:
+    """Whether there is exactly one prediction per record.
+
+    Args:
+        wanted: ids of the records.
+        answers: the predictions.
 
     Raises:
-        EvaluationError: not exactly one prediction per record.
+        EvaluationError: there is not.
     """
-    counts = Counter(prediction.id for prediction in predictions)
-    wanted = {record.id for record in records}
-    doubled = [key for key, count in counts.items() if count > 1]
-    missing = [key for key in wanted if key not in counts]
-    foreign = [key for key in counts if key not in wanted]
-    problems = {"predicted more than once": doubled, "not predicted": missing, "not in the data set": foreign}
-    found = [f"{len(keys)} {what} (such as {sorted(keys)[0]!r})" for what, keys in problems.items() if keys]
+    known = set(wanted)
+    problems = {
+        "predicted more than once": answers.doubled,
+        "not predicted": [key for key in wanted if key not in answers],
+        "not in the data set": [key for key in answers if key not in known],
+    }
+    found = [f"{len(keys)} {what} (such as {min(keys)!r})" for what, keys in problems.items() if keys]
     if found:
-        raise EvaluationError(f"of {len(records)} samples: {'; '.join(found)}. Is the sampler an exact one?")
-    by_id = {prediction.id: prediction for prediction in predictions}
-    return {record.id: by_id[record.id] for record in records}
+        raise EvaluationError(f"of {len(wanted)} samples: {'; '.join(found)}. Is the sampler an exact one?")

@@ -15,10 +15,11 @@ from typer.testing import CliRunner
 
 from refkit.data.records import Header, write_records
 from refkit.engine import ConfigError, EvalLoop, load_config, test, train
+from refkit.engine.answer_spool import AnswerSpool
 from refkit.engine.hooks import LeanRuntimeInfoHook, ProgressHook, SafeCheckpointHook, SamplePicturesHook
 from refkit.engine.hooks.lean_log import TrainingDivergedError
 from refkit.engine.launch import prepare_config
-from refkit.engine.metrics import EvaluationError, ProtocolMetric, match_by_id
+from refkit.engine.metrics import EvaluationError, ProtocolMetric, check_ids
 from refkit.engine.sharding import WholeBatchSampler
 from refkit.leaderboard.scoring import score
 from refkit.structures import Prediction
@@ -191,23 +192,31 @@ def test_losses_wait_on_the_device_until_flushed(toy_config, tmp_path):
     assert hub.get_scalar("train/loss").data[0].tolist() == list(map(float, range(6, 14)))
 
 
+def spool(*predictions):
+    answers = AnswerSpool()
+    for prediction in predictions:
+        answers.add(prediction)
+    return answers
+
+
 def test_gathering_refuses_anything_but_one_prediction_per_sample():
     from engine_toy import SquaresDataset
 
     records = [SquaresDataset(count=3).record(index) for index in range(3)]
-    good = [Prediction(record.id) for record in records]
-    assert list(match_by_id(records, good[::-1])) == ["s0", "s1", "s2"]
-    with pytest.raises(EvaluationError, match=r"1 not predicted \(such as 's2'\)"):
-        match_by_id(records, good[:2])
+    ids = [record.id for record in records]
+    good = [Prediction(key) for key in ids]
+    check_ids(ids, spool(*good[::-1]))
+    with pytest.raises(EvaluationError, match=r"of 3 samples: 1 not predicted \(such as 's2'\)"):
+        check_ids(ids, spool(*good[:2]))
     with pytest.raises(EvaluationError, match="1 predicted more than once"):
-        match_by_id(records, [*good, good[0]])
+        check_ids(ids, spool(*good, good[0]))
     with pytest.raises(EvaluationError, match="1 not in the data set"):
-        match_by_id(records, [*good, Prediction("x")])
+        check_ids(ids, spool(*good, Prediction("x")))
     metric = ProtocolMetric()
     with pytest.raises(EvaluationError, match="2 predictions for a batch of 3"):
         metric.process({"data_samples": records}, good[:2])
     with pytest.raises(EvaluationError, match="works inside EvalLoop"):
-        metric.compute_metrics(good)
+        metric.compute_metrics(spool(*good))
 
 
 @pytest.mark.parametrize("count", [0, 1, 7, 8])

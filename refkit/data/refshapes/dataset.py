@@ -11,7 +11,7 @@ import numpy as np
 from tqdm import tqdm
 
 from refkit.data.dataset import sample_from_record
-from refkit.data.digest import digest
+from refkit.data.digest import RecordDigests
 from refkit.data.pipeline import SampleDataset
 from refkit.data.records import Record
 from refkit.data.refshapes.expressions import KINDS
@@ -87,16 +87,16 @@ class _DrawnDataset(SampleDataset):
             "records": "",
             "name": f"refshapes.seed{self.scene_seed}.{self.start}-{self.start + self.scenes}",
             "task": ["rec", "res"],
-            "digest": self.digest,
-            "digest_masks": "",
+            "digest": self.digests[0],
+            "digest_masks": self.digests[1],
             "count": len(self),
             "complete": True,
         }
 
     @property
-    def digest(self) -> str:
-        """Digest of the records that metrics read; empty where there are none."""
-        return ""
+    def digests(self) -> tuple[str, str]:
+        """Digests of the records that metrics read, without and with masks; empty where there are none."""
+        return "", ""
 
 
 @DATASETS.register_module()
@@ -130,14 +130,12 @@ class RefShapesDataset(_DrawnDataset):
         return sample_from_record(record, image, self.with_masks)
 
     @cached_property
-    def _digest(self) -> str:
-        bar = tqdm(range(len(self)), desc="RefShapes digest", unit="record", delay=2.0, leave=False)
-        return digest(self.record(index) for index in bar)
-
-    @property
-    def digest(self) -> str:
-        """Digest of all records, computed once."""
-        return self._digest
+    def digests(self) -> tuple[str, str]:
+        """Digests of all records without and with masks, computed once."""
+        both = RecordDigests()
+        for index in tqdm(range(len(self)), "RefShapes digest", unit="record", delay=2.0, leave=False):
+            both.add(self.record(index))
+        return both.finish()
 
 
 @DATASETS.register_module()
