@@ -38,15 +38,23 @@ def checked(mask: RLE, record: Record, what: str, error: type[ValueError] = Prot
     return mask
 
 
-def predicted_mask(record: Record, prediction: Prediction | None) -> RLE | None:
+def predicted_mask(record: Record, prediction: Prediction | None, canvas: int = 0) -> RLE | None:
     """The mask of an answer; None where there is no answer, or one without a mask.
+
+    Args:
+        record: what was asked.
+        prediction: the answer.
+        canvas: a mask of this height and width, in pixels, is taken as well as one of the image; 0 = none.
 
     Raises:
         AnswerError: the mask is not one of this image.
     """
     if prediction is None or prediction.mask is None or prediction.status != "ok":
         return None
-    return checked(prediction.mask, record, "the prediction", AnswerError)
+    mask = prediction.mask
+    if canvas and mask.get("size") == [canvas, canvas] and mask_fault(mask, canvas, canvas) is None:
+        return mask
+    return checked(mask, record, "the prediction", AnswerError)
 
 
 def target_masks(record: Record) -> list[RLE]:

@@ -41,6 +41,7 @@ class Variant:
         text: its definition.
         single_cover: a pixel of the truth counts only where exactly one part of the object covers it.
         canvas: how both masks are resampled first; None leaves them at the size of the image.
+        side: an answer of this height and width is a mask of the canvas already; 0 where there is none.
         empty: IoU where the union is empty.
         eps: added to the union in the IoU of an expression.
         strict: precision counts IoU above the threshold, not at it.
@@ -50,32 +51,36 @@ class Variant:
     text: str
     single_cover: bool = False
     canvas: Canvas | None = None
+    side: int = 0
     empty: float = 0.0
     eps: float = 0.0
     strict: bool = False
 
 
 def stretched(mask: Bools, side: int = LAVT_SIDE) -> Bools:
-    """A ``(H, W)`` mask as ``(side, side)``, nearest pixel, aspect ratio lost."""
-    return _nearest(mask, side, side)
+    """A ``(H, W)`` mask as ``(side, side)``, the pixel under each new one's centre, aspect ratio lost."""
+    return _resampled(mask, side, side, at=0.5)
 
 
 def padded(mask: Bools, side: int = ONEREF_SIDE) -> Bools:
-    """A ``(H, W)`` mask scaled to a long side of ``side``, in the middle of an empty square."""
+    """A ``(H, W)`` mask scaled to a long side of ``side``, in the middle of an empty square.
+
+    The nearest pixel is torch's: that under the upper left corner of each new one.
+    """
     height, width = mask.shape
     scale = side / max(height, width)
     rows, columns = round(height * scale), round(width * scale)
     top, left = round((side - rows) / 2 - 0.1), round((side - columns) / 2 - 0.1)
     square = np.zeros((side, side), bool)
-    square[top : top + rows, left : left + columns] = _nearest(mask, rows, columns)
+    square[top : top + rows, left : left + columns] = _resampled(mask, rows, columns, at=0.0)
     return square
 
 
-def _nearest(mask: Bools, rows: int, columns: int) -> Bools:
-    """The pixel under the centre of each new pixel."""
+def _resampled(mask: Bools, rows: int, columns: int, at: float) -> Bools:
+    """The pixel under one point of each new pixel, ``at`` sides of it from its upper left corner."""
     height, width = mask.shape
-    down = ((np.arange(rows) + 0.5) * height / rows).astype(np.int64)
-    right = ((np.arange(columns) + 0.5) * width / columns).astype(np.int64)
+    down = ((np.arange(rows) + at) * height / rows).astype(np.int64)
+    right = ((np.arange(columns) + at) * width / columns).astype(np.int64)
     return mask[np.ix_(down, right)]
 
 
@@ -149,10 +154,10 @@ def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], variant: Variant
     for record, prediction in pairs:
         outlined += any(target.polygons for target in record.targets)
         truth = single_cover(record) if variant.single_cover else unite(target_masks(record))
-        predicted = predicted_mask(record, prediction)
+        predicted = predicted_mask(record, prediction, variant.side)
         answered.append(predicted is not None)
         invalid = predicted is None and prediction is not None
-        overlaps.add(*_pixels(predicted, truth, variant.canvas), invalid)
+        overlaps.add(*_pixels(predicted, truth, variant), invalid)
     common, united = overlaps.intersections, overlaps.unions
     rule = {"empty": variant.empty, "eps": variant.eps}
     columns, iou = score_res(common, united, np.array(answered, bool), **rule, strict=variant.strict)
@@ -160,13 +165,22 @@ def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], variant: Variant
     return Evaluation(columns, overlaps.invalid, rows, warnings=_warnings(variant, outlined, len(iou)))
 
 
-def _pixels(predicted: RLE | None, truth: RLE | None, canvas: Canvas | None) -> tuple[int, int]:
+def _pixels(predicted: RLE | None, truth: RLE | None, variant: Variant) -> tuple[int, int]:
+    canvas = variant.canvas
     if canvas is None:
         return overlap(predicted, truth)
-    a, b = (canvas(decode(_text(mask))) if mask is not None else None for mask in (predicted, truth))
+    a = _on_canvas(predicted, canvas, variant.side)
+    b = _on_canvas(truth, canvas)
     if a is None or b is None:
         return 0, sum(int(mask.sum()) for mask in (a, b) if mask is not None)
     return int((a & b).sum()), int((a | b).sum())
+
+
+def _on_canvas(mask: RLE | None, canvas: Canvas, side: int = 0) -> Bools | None:
+    if mask is None:
+        return None
+    decoded = decode(_text(mask))
+    return decoded if decoded.shape == (side, side) else canvas(decoded)
 
 
 def _text(mask: RLE) -> RLE:
@@ -229,10 +243,12 @@ is mIoU, their cIoU is oIoU. {REST}""",
         "res/padded-canvas",
         f"""\
 res/padded-canvas: the evaluation of OneRef and HiVG: both masks scaled to a long side of 384 pixels by
-nearest pixel, in the middle of a square whose padding takes part (offset = round(rest / 2 - 0.1)). Prediction
-files hold masks of the original image, so nothing predicted inside the padding is seen here. IoU 0 where U =
-0; P@X with IoU >= X. {REST}""",
+nearest pixel (floor(i * old side / new side)), in the middle of a square whose padding takes part (offset =
+round(rest / 2 - 0.1)). An answer of 384 x 384 pixels is a mask of this square and taken as it is, with what
+it says inside the padding; a mask of the original image has nothing there. IoU 0 where U = 0; P@X with IoU >=
+X. {REST}""",
         canvas=padded,
+        side=ONEREF_SIDE,
     ),
 )
 LABELS = {"miou": "mIoU", "oiou": "oIoU"} | {

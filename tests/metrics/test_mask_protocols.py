@@ -206,3 +206,23 @@ def test_masks_are_streamed_quickly():
     )
     values("res/1", pairs)
     assert time.perf_counter() - begin < 1.4
+
+
+def test_an_answer_on_the_canvas_counts_what_it_says_in_the_padding():
+    wide = {"id": "a", "image": {"id": "i", "width": 768, "height": 384}, "expression": "it"}
+    truth = np.zeros((384, 768), bool)
+    truth[:, :384] = True
+    pairs = [mask_record(wide, [encode(truth)])]
+    on_image = values("res/padded-canvas", [(pairs[0], Prediction("a", mask=encode(truth)))])[1].per_sample
+    assert on_image["iou"].tolist() == [1.0]
+    everything_left = np.zeros((384, 384), bool)
+    everything_left[:, :192] = True  # 192 rows of picture, 192 of padding
+    answer = Prediction("a", mask=encode(everything_left))
+    on_canvas = values("res/padded-canvas", [(pairs[0], answer)])[1].per_sample
+    assert on_canvas["iou"].tolist() == [0.5]
+    for protocol in ("res/1", "res/lavt"):
+        with pytest.raises(AnswerError, match=r"\[384, 384\] is not the image's"):
+            values(protocol, [(pairs[0], answer)])
+    with pytest.raises(AnswerError, match="masks are those of the original image"):
+        torn = {"size": [384, 384], "counts": "0"}
+        values("res/padded-canvas", [(pairs[0], Prediction("a", mask=torn))])
