@@ -24,7 +24,13 @@ from refkit.data.transforms.primitives import DegenerateBoxError, check_boxes
 from refkit.registry import DATASETS
 from refkit.structures import Frame, ReferringSample
 
-__all__ = ["RecordSequence", "ReferringDataset", "collate", "sample_from_record"]
+__all__ = ["MissingMaskError", "RecordSequence", "ReferringDataset", "collate", "sample_from_record"]
+
+_NO_MASK = "without mask"
+
+
+class MissingMaskError(ValueError):
+    """A task of masks was given targets that have none."""
 
 
 class RecordSequence(Protocol):
@@ -55,8 +61,8 @@ class ReferringDataset(SampleDataset):
         seed: of the randomness in the pipeline; sample ``i`` of epoch ``e`` uses ``default_rng((seed, e,
             i))``.
         with_masks: decode masks as well. A target without a box then gets the bounds of its mask.
-        require_masks: with ``with_masks``, whether a target without a mask is an ``"error"`` when it is met,
-            or its record is left out beforehand (``"skip"``, counted and logged).
+        without_mask: with ``with_masks``, whether to ``"refuse"`` the data set because of targets without a
+            mask (all records are looked at first), or to ``"exclude"`` their records (counted and logged).
         no_target: ``"keep"`` expressions that mean nothing in the picture (samples with ``K = 0``), or
             ``"skip"`` them (counted and logged): a model that always points at something cannot learn from
             them.
@@ -78,7 +84,7 @@ class ReferringDataset(SampleDataset):
         pipeline: Sequence[Transform | Mapping[str, Any]] = (),
         seed: int = 0,
         with_masks: bool = False,
-        require_masks: str = "error",
+        without_mask: str = "refuse",
         no_target: str = "keep",
         indices: Sequence[int] | None = None,
         max_records: int | None = None,
@@ -90,16 +96,21 @@ class ReferringDataset(SampleDataset):
         self.image_root = root / (self.records.header.image_root if image_root is None else image_root)
         self.with_masks = with_masks
         self.skipped: dict[str, int] = {}
+        self._unmasked = ""
         if keep_images < 1:
             raise ValueError(f"keep_images={keep_images}: expected at least 1")
         self.keep_images = keep_images
         self._images: OrderedDict[tuple[str, int, int], np.ndarray] = OrderedDict()
         chosen = _chosen(len(self.records), indices, max_records)
-        only_masks = (
-            require_choice("require_masks", require_masks, ("error", "skip")) == "skip" and with_masks
-        )
+        refuse = require_choice("without_mask", without_mask, ("refuse", "exclude")) == "refuse"
         only_targets = require_choice("no_target", no_target, ("keep", "skip")) == "skip"
-        self._chosen = self._select(chosen, only_masks, only_targets)
+        self._chosen = self._select(chosen, with_masks, only_targets)
+        if refuse and (lacking := self.skipped.get(_NO_MASK)):
+            raise MissingMaskError(
+                f"{self.path or self.records.header.name}: {lacking} of {len(chosen)} records have a target "
+                f"without a mask, the first is {self._unmasked!r}; set without_mask='exclude' to leave them "
+                "out, or with_masks=False if nothing learns from masks"
+            )
         if len(self._chosen) == 0:
             raise ValueError(f"{self.path or self.records.header.name}: no record is left{self._reasons()}")
 
@@ -175,7 +186,8 @@ class ReferringDataset(SampleDataset):
             if only_targets and not targets:
                 self._skip("without target")
             elif only_masks and any(target.mask is None for target in targets):
-                self._skip("without mask")
+                self._unmasked = self._unmasked or self.records[index].id
+                self._skip(_NO_MASK)
             else:
                 kept.append(index)
         if self.skipped:
@@ -234,9 +246,9 @@ def _masks(record: Record, height: int, width: int) -> np.ndarray:
     masks = np.zeros((len(record.targets), height, width), bool)
     for index, target in enumerate(record.targets):
         if target.mask is None:
-            raise ValueError(
-                f"record {record.id}: target {index} has no mask; set require_masks='skip' to leave "
-                "such records out, or with_masks=False"
+            raise MissingMaskError(
+                f"record {record.id}: target {index} has no mask; import the set with masks, or take "
+                "with_masks=False"
             )
         masks[index] = rle.decode(target.mask)
     return masks

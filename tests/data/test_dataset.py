@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from refkit import rle
 from refkit.data.collate import collate
-from refkit.data.dataset import ReferringDataset
+from refkit.data.dataset import MissingMaskError, ReferringDataset, sample_from_record
 from refkit.data.images import ImageError
 from refkit.data.record_file import RecordFile
 from refkit.data.records import Target
@@ -139,16 +139,31 @@ def test_records_without_mask(tmp_path):
     records[3].targets = []
     write_folder(tmp_path, records)
     assert len(build(tmp_path)) == 4
-    dataset = build(tmp_path, with_masks=True)
-    assert dataset[3].masks.shape == (0, 48, 64)
-    with pytest.raises(ValueError, match=r"record toy\.1: target 0 has no mask; set require_masks='skip'"):
-        dataset[1]
-    kept = build(tmp_path, with_masks=True, require_masks="skip")
+    with pytest.raises(
+        MissingMaskError, match=r"1 of 4 records .* the first is 'toy\.1'; set without_mask='exclude'"
+    ):
+        build(tmp_path, with_masks=True)
+    kept = build(tmp_path, with_masks=True, without_mask="exclude")
     assert [sample.id for sample in kept] == ["toy.0", "toy.2", "toy.3"]
+    assert kept[2].masks.shape == (0, 48, 64)
     assert kept.skipped == {"without mask": 1}
     assert kept.metainfo["skipped"] == {"without mask": 1}
-    with pytest.raises(ValueError, match="require_masks='ignore'"):
-        build(tmp_path, require_masks="ignore")
+    assert len(build(tmp_path, with_masks=True, indices=[0, 2])) == 2
+    with pytest.raises(ValueError, match="without_mask='ignore'"):
+        build(tmp_path, without_mask="ignore")
+    with pytest.raises(
+        MissingMaskError, match=r"record toy\.1: target 0 has no mask; import the set with masks"
+    ):
+        sample_from_record(records[1], np.zeros((48, 64, 3), np.uint8), with_masks=True)
+
+
+def test_an_empty_mask_is_a_mask(tmp_path):
+    record = make_record(0)
+    record.targets[0].mask = rle.encode(np.zeros((48, 64)))
+    write_folder(tmp_path, [record])
+    sample = build(tmp_path, with_masks=True)[0]
+    assert sample.masks.shape == (1, 48, 64)
+    assert not sample.masks.any()
 
 
 def test_no_target_expressions(tmp_path):
