@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refkit.backbones.state import StateDict, WeightError, load_strictly, read_state_dict
+from refkit.backbones.state import StateDict, WeightError, load_strictly, locate, read_state_dict
 
 _LOG = logging.getLogger(__name__)
 _POSITIONS = "beit3.encoder.embed_positions.A.weight"
@@ -32,7 +32,7 @@ def load_backbone(module: nn.Module, path: str | Path, grid: tuple[int, int]) ->
     Raises:
         WeightError: unreadable file, none of a BEiT-3, or one of another size.
     """
-    state = backbone_state(read_state_dict(path), str(path))
+    state = backbone_state(read_state_dict(locate(path)), str(path))
     own = module.state_dict()
     if fresh := sorted(name for name in own if name not in state and not name.startswith("beit3.")):
         _LOG.info("%s has no %s: they start from random values", path, ", ".join(fresh))

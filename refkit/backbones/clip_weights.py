@@ -13,9 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import refkit
 from refkit.backbones.clip_sizes import OPENAI_NAMES
-from refkit.backbones.state import StateDict, WeightError, read_state_dict
+from refkit.backbones.state import StateDict, WeightError, locate, read_state_dict
 
 _FILE_SUFFIXES = {".safetensors", ".pt", ".pth", ".bin"}
 _WRAPPERS = ("module.", "model.", "backbone.", "clip.")
@@ -59,7 +58,7 @@ def clip_weights(name: str, weights: str | Path) -> StateDict:
     Raises:
         WeightError: nothing of that name, an unreadable file or an unknown layout.
     """
-    path = _locate(Path(weights))
+    path = locate(weights)
     if path.suffix in _FILE_SUFFIXES or path.is_file():
         return to_transformers_layout(read_state_dict(path), str(path))
     if "/" in str(weights):
@@ -69,12 +68,6 @@ def clip_weights(name: str, weights: str | Path) -> StateDict:
     return to_transformers_layout(
         _open_clip_state(OPENAI_NAMES.get(name, name), str(weights)), f"{name} {weights}"
     )
-
-
-def _locate(path: Path) -> Path:
-    """A relative path means the working folder first, then the checkout, where ``model_zoo`` is."""
-    shipped = Path(refkit.__file__).parents[1] / path
-    return shipped if not path.is_file() and shipped.is_file() else path
 
 
 def published_activation(name: str, weights: str | Path) -> str | None:

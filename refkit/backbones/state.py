@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+import refkit
+
 StateDict = dict[str, Tensor]
 
 _LISTED = 12
@@ -54,6 +56,12 @@ def read_state_dict(path: str | Path) -> StateDict:
     return state
 
 
+def locate(path: str | Path) -> Path:
+    """A relative path means the working folder first, then the checkout, where ``model_zoo`` is."""
+    shipped = Path(refkit.__file__).parents[1] / path
+    return shipped if not Path(path).is_file() and shipped.is_file() else Path(path)
+
+
 @contextmanager
 def open_safetensors(path: str | Path) -> Iterator[Any]:
     """A safetensors file, open for names, tensors and metadata.
@@ -77,7 +85,7 @@ def _read_safetensors(path: Path) -> Mapping[str, Tensor]:
 
 def _read_torch(path: Path) -> Mapping[str, Any]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except Exception as error:  # torch's reader raises whatever damaged bytes lead it to
         raise WeightError(f"{path}: {_unreadable(path, error)}") from error
     if not isinstance(content, Mapping):

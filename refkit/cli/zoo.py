@@ -32,7 +32,10 @@ def import_checkpoint(
     file: Annotated[Path, typer.Argument(help="The released checkpoint (.pth, .pt, .safetensors).")],
     layout: Annotated[
         str,
-        typer.Option("--layout", help="hivg, or hivg_clip: the CLIP it was trained from."),
+        typer.Option(
+            "--layout",
+            help="hivg, oneref; hivg_clip, beit3: what they were trained from.",
+        ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
     variant: Annotated[
@@ -46,6 +49,14 @@ def import_checkpoint(
             help="HiVG: evaluate as the released code does; predictions then depend on the batch.",
         ),
     ] = False,
+    image_size: Annotated[
+        int | None,
+        typer.Option("--image-size", help="OneRef, BEiT-3: pixels of a side; positions are resized to it."),
+    ] = None,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option("--tokenizer", help="OneRef: the released beit3.spm, which becomes part of the model."),
+    ] = None,
 ) -> None:
     """Turn a released checkpoint into one self-contained model file; nothing in it is executed.
 
@@ -53,11 +64,14 @@ def import_checkpoint(
     """
     from refkit.zoo.published import import_file
 
-    options = {"variant": variant, "published_batch_mixing": published_batch_mixing or None}
+    options = {
+        "variant": variant,
+        "published_batch_mixing": published_batch_mixing or None,
+        "image_size": image_size,
+        "tokenizer": tokenizer and str(tokenizer),
+    }
     config = import_file(file, layout, out, **options)
-    if layout == "hivg_clip":
-        typer.echo(
-            f"{out}: CLIP, adapters merged; train from it with --cfg-options model.backbone.weights={out}"
-        )
+    if layout in ("hivg_clip", "beit3"):
+        typer.echo(f"{out}: a start for training, with --cfg-options model.backbone.weights={out}")
         return
     typer.echo(f'{out}: {config["model"]["type"]}; ask it with: refkit ground {out} PICTURE "a sentence"')

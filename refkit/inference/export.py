@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from torch import nn
 
+from refkit.backbones.beit3 import BEiT3Backbone
 from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.tokenizer import WordTokenizer
 from refkit.inference.model_config import ModelConfig
@@ -15,8 +16,8 @@ from refkit.inference.model_config import ModelConfig
 def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
     """The config without references to files: what was read from them stands in the config itself.
 
-    A CLIP backbone is described by its numbers (its weights are in the weights file, so nothing is downloaded
-    when the model is built again), a word tokenizer by its words.
+    A backbone is described by its numbers (its weights are in the weights file, so nothing is downloaded when
+    the model is built again), a word tokenizer by its words.
 
     Args:
         config: what ``model`` was built from.
@@ -27,7 +28,7 @@ def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
     if without := getattr(model, "without", None):
         content["without"] = sorted(without)
     backbone = getattr(model, "backbone", None)
-    if isinstance(backbone, CLIPBackbone):
+    if isinstance(backbone, CLIPBackbone | BEiT3Backbone):
         content["backbone"].update(size=asdict(backbone.size), weights=None, image_size=None)
     tokenizer = getattr(getattr(model, "data_preprocessor", None), "tokenizer", None)
     if isinstance(tokenizer, WordTokenizer):

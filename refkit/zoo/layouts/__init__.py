@@ -6,6 +6,7 @@ A layout module has ``convert(state, options) -> (config, state)``; a new one is
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,8 +32,14 @@ def import_published(
         have been compared with the model's.
 
     Raises:
-        WeightError: unknown layout; missing or unknown tensors and wrong shapes, all listed.
+        WeightError: unknown layout or option; missing or unknown tensors and wrong shapes, all listed.
     """
     if layout not in LAYOUTS:
         raise WeightError(f"layout {layout!r}; known: {', '.join(LAYOUTS)}")
-    return importlib.import_module(f"refkit.zoo.layouts.{layout}").convert(state, **options)
+    convert = importlib.import_module(f"refkit.zoo.layouts.{layout}").convert
+    known = list(inspect.signature(convert).parameters)[1:]
+    if unknown := sorted(set(options) - set(known)):
+        raise WeightError(
+            f"layout {layout!r} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}"
+        )
+    return convert(state, **options)
