@@ -36,16 +36,27 @@ def model_config(vocabulary=None):
     }
 
 
-def save_tiny_model(folder: Path, name: str = "tiny") -> Path:
+def joint_config(**mask):
+    """A OneRef that answers with a box and a mask."""
+    size = {"width": 16, "layers": 2, "heads": 2, "image_size": 32, "patch_size": 8, "vocab_size": len(WORDS)}
+    size |= {"context_length": 8, "text_positions": 10}
+    return {
+        "type": "OneRef",
+        "data_preprocessor": model_config()["data_preprocessor"],
+        "backbone": {"type": "BEiT3Backbone", "size": size, "pad_id": 0},
+        "heads": {"box": {"type": "SimilarityBoxHead"}, "mask": {"type": "CosineMaskHead", **mask}},
+    }
+
+
+def save_tiny_model(folder: Path, name: str = "tiny", config=None) -> Path:
     """A weights file of random weights with its config inside."""
     from refkit.registry import MODELS
     from refkit.zoo.weights import save_weights
 
+    config = config or model_config()
     torch.manual_seed(0)
-    model = MODELS.build(model_config())
-    return save_weights(
-        model, folder / f"{name}.safetensors", {"model": model_config(), "pipeline": PIPELINE}
-    )
+    model = MODELS.build(config)
+    return save_weights(model, folder / f"{name}.safetensors", {"model": config, "pipeline": PIPELINE})
 
 
 def save_tiny_work_dir(folder: Path) -> Path:

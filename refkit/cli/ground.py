@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from refkit.inference.inferencer import Inferencer
+    from refkit.structures import Prediction
 
 
 def command(
@@ -35,13 +36,18 @@ def command(
         Path | None,
         typer.Option(help="Also draw what the model looked at, into this .png or .jpg.", show_default=False),
     ] = None,
+    mask: Annotated[
+        bool,
+        typer.Option("--mask", help="Insist on a mask: refuse a model that answers with boxes only."),
+    ] = False,
     json_only: Annotated[bool, typer.Option("--json-only", help="Draw nothing.")] = False,
     device: Device = None,
     precision: Precision = NumberFormat.AUTO,
 ) -> None:
     """Find what a sentence means in one picture.
 
-    Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright.
+    Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright, and the mask of a
+    model that has one as COCO run lengths; the picture shows both.
     """
     from refkit.inference.drawing import picture_format
     from refkit.inference.question import check_expression, read_picture
@@ -56,6 +62,8 @@ def command(
 
         inferencer = load_model(model, device, precision.value)
         prediction = inferencer.ground(pixels, text)
+        if mask:
+            _require_mask(prediction, inferencer.name, pixels.shape[:2])
         explanation = None if explain is None else _explain(inferencer, pixels, text, explain)
     from refkit.leaderboard.schema import prediction_to_json
 
@@ -79,6 +87,22 @@ def command(
     if explanation is not None:
         answer["explanation"] = str(explanation)
     typer.echo(json.dumps(answer))
+
+
+def _require_mask(prediction: Prediction, model: str, size: tuple[int, ...]) -> None:
+    """Whether there is a mask of the picture, whose height and width is ``size``."""
+    from refkit.inference.question import QuestionError
+
+    if prediction.mask is None:
+        raise QuestionError(
+            f"the model {model!r} answers without a mask; --mask needs one that was trained with a mask head "
+            "(MaskHead(target='mask') or CosineMaskHead)"
+        )
+    if prediction.mask["size"] != list(size):
+        raise QuestionError(
+            f"the model {model!r} answers with masks of its own canvas, for evaluation; set its mask head's "
+            "metric_resolution='image'"
+        )
 
 
 def _explain(inferencer: Inferencer, pixels: np.ndarray, text: str, out: Path) -> Path:

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_grounder import save_tiny_model, save_tiny_work_dir
+from tiny_grounder import joint_config, save_tiny_model, save_tiny_work_dir
 from typer.testing import CliRunner
 
+from refkit import rle
 from refkit.cli.main import app
 from refkit.inference.inferencer import load_model
 
@@ -54,6 +55,39 @@ def test_nothing_but_json_leaves_a_fresh_process(weights, picture, tmp_path):
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["boxes"]) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_box_and_mask_of_one_model(picture, tmp_path):
+    joint = save_tiny_model(tmp_path, "joint", joint_config())
+    out = tmp_path / "masked.png"
+    result = run(picture, "the left dog", "--model", joint, "--mask", "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert np.shape(answer["boxes"]) == (1, 4)
+    assert answer["mask"]["size"] == [48, 96]
+    mask = rle.decode(answer["mask"])
+    assert 0 < mask.sum() < mask.size
+    drawn = np.asarray(Image.open(out).convert("RGB")).astype(int)[: 48 * 360 // 96]
+    with Image.open(picture) as plain:
+        before = np.asarray(plain.convert("RGB").resize(drawn.shape[1::-1], Image.Resampling.LANCZOS))
+    inside = np.asarray(Image.fromarray(mask).resize(drawn.shape[1::-1], Image.Resampling.NEAREST))
+    changed = np.abs(drawn - before).max(axis=-1) > 8
+    assert changed[inside].mean() > 0.9 > 0.5 > changed[~inside].mean()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (None, "'other' answers without a mask; --mask needs one that was trained with a mask head"),
+        (joint_config(metric_resolution="canvas"), "masks of its own canvas"),
+    ],
+)
+def test_a_mask_that_does_not_exist_is_refused(picture, tmp_path, config, message):
+    weights = save_tiny_model(tmp_path, "other", config)
+    result = run(picture, "dog", "--model", weights, "--mask", "--json-only")
+    assert result.exit_code != 0
+    assert message in " ".join(result.stderr.split())
+    assert not result.stdout
 
 
 def test_an_explanation_beside_the_answer(picture, tmp_path):
