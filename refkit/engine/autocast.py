@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.optim import Optimizer
 
 from refkit.engine.precision import choose_precision, computing_in
@@ -26,6 +27,9 @@ class AutocastOptimWrapper(OptimWrapper):
     Args:
         optimizer: built by the constructor.
         precision: ``"float32"``, ``"bfloat16"`` or ``"auto"`` (bfloat16 on GPUs that compute it natively).
+        fused_attention: False computes attention maps step by step and keeps them for the way back. That is
+            faster on CPUs in bfloat16 where sequences are short: 0.33 instead of 0.46 s per iteration for 64
+            sequences of 75 tokens (small twin of OneRef, one core).
         accumulative_counts: iterations whose gradients make one update; the last update of a run takes what
             is left.
         clip_grad: arguments of `torch.nn.utils.clip_grad_norm_` (``max_norm=…``), or of ``clip_grad_value_``
@@ -39,19 +43,22 @@ class AutocastOptimWrapper(OptimWrapper):
         self,
         optimizer: Optimizer,
         precision: str = "float32",
+        fused_attention: bool = True,
         accumulative_counts: int = 1,
         clip_grad: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(optimizer, accumulative_counts, dict(clip_grad) if clip_grad else None)
         device = optimizer.param_groups[0]["params"][0].device
         self.precision = choose_precision(precision, device)
+        self.fused_attention = fused_attention
         self._grad_norm: Tensor | None = None
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         """One forward pass: under autocast, without gradient exchange while gradients accumulate."""
         device = next(model.parameters()).device
-        with super().optim_context(model), computing_in(self.precision, device):
+        attention = nullcontext() if self.fused_attention else sdpa_kernel(SDPBackend.MATH)
+        with super().optim_context(model), computing_in(self.precision, device), attention:
             yield
 
     def take_grad_norm(self) -> Tensor | None:

@@ -16,6 +16,7 @@ from refkit.data import draw
 from refkit.data.draw import Colour
 from refkit.data.files import atomic_open
 from refkit.metrics.boxes import as_boxes, valid_boxes
+from refkit.metrics.masks import overlap, unite
 from refkit.metrics.rec import score_rec, top_box
 from refkit.structures import Prediction
 
@@ -58,6 +59,14 @@ class Answer:
         if self.truth is None or len(self.truth) != 1:
             return None
         return float(score_rec([top_box(self.prediction)], self.truth, [self.image.size]).per_sample_iou[0])
+
+    @property
+    def mask_iou(self) -> float | None:
+        """Overlap of the masks under ``res/1``; None where nobody annotated one or none was predicted."""
+        if not self.truth_masks or self.prediction.mask is None:
+            return None
+        common, united = overlap(self.prediction.mask, unite(self.truth_masks))
+        return common / united if united else 0.0
 
 
 def draw_answer(answer: Answer, width: int | None = None) -> Image.Image:
@@ -171,20 +180,25 @@ def _tile(answer: Answer, width: int) -> Image.Image:
 
 
 def _verdict(answer: Answer) -> tuple[str, Colour]:
+    masks = "" if answer.mask_iou is None else f"mask IoU {answer.mask_iou:.2f}"
     if answer.iou is None:
-        return ("", _INK) if answer.prediction.status == "ok" else (answer.prediction.status, _MISS)
+        return (masks, _INK) if answer.prediction.status == "ok" else (answer.prediction.status, _MISS)
     if not valid_boxes(as_boxes([top_box(answer.prediction)]))[0]:
-        return "miss, no usable box", _MISS
+        return ("miss, no usable box", _MISS) if not masks else (masks, _INK)
     hit = answer.iou >= HIT_THRESHOLD
-    return f"{'hit' if hit else 'miss'}, IoU {answer.iou:.2f}", _HIT if hit else _MISS
+    words = [f"{'hit' if hit else 'miss'}, IoU {answer.iou:.2f}", masks]
+    return ", ".join(filter(None, words)), _HIT if hit else _MISS
 
 
 def _summary(answers: Sequence[Answer]) -> str:
     overlaps = [iou for answer in answers if (iou := answer.iou) is not None]
-    if not overlaps:
-        return f"{len(answers)} answers"
+    masks = [iou for answer in answers if (iou := answer.mask_iou) is not None]
     hits = sum(iou >= HIT_THRESHOLD for iou in overlaps)
-    return f"{hits} of {len(overlaps)} hit (IoU at least {HIT_THRESHOLD})"
+    words = [
+        f"{hits} of {len(overlaps)} hit (IoU at least {HIT_THRESHOLD})" if overlaps else "",
+        f"mean mask IoU of {len(masks)}: {np.mean(masks):.2f}" if masks else "",
+    ]
+    return "; ".join(filter(None, words)) or f"{len(answers)} answers"
 
 
 def _head(width: int, title: str, summary: str) -> Image.Image:

@@ -96,6 +96,23 @@ def test_bfloat16_forward_float32_weights():
         AutocastOptimWrapper(torch.optim.SGD(model.parameters(), 0.1), "float16")
 
 
+def test_attention_step_by_step_gives_the_same():
+    model, states = nn.Linear(8, 8), torch.randn(1, 2, 5, 8)
+    outputs = {}
+    for fused in (True, False):
+        wrapper = AutocastOptimWrapper(torch.optim.SGD(model.parameters(), 0.1), fused_attention=fused)
+        with wrapper.optim_context(model):
+            outputs[fused] = nn.functional.scaled_dot_product_attention(model(states), states, states)
+    assert (
+        "ScaledDotProduct" in outputs[True].grad_fn.name(),
+        "ScaledDotProduct" in outputs[False].grad_fn.name(),
+    ) == (
+        True,
+        False,
+    )
+    torch.testing.assert_close(outputs[True], outputs[False])
+
+
 def test_accumulated_small_batches_equal_one_large_batch():
     torch.manual_seed(0)
     inputs, targets = torch.randn(8, 4), torch.randn(8, 1)

@@ -4,6 +4,7 @@ import numpy as np
 
 from refkit.engine.hooks.pictures import tile
 from refkit.inference.drawing import PREDICTED, TRUE
+from refkit.rle import encode
 from refkit.structures import Frame, Prediction, ReferringSample
 
 
@@ -17,3 +18,26 @@ def test_annotation_and_prediction_have_the_colours_of_all_pages():
     assert (pixels[:, :112] == TRUE).all(-1).any()
     assert not (pixels[:, :112] == PREDICTED).all(-1).any()
     assert (pixels[:, 112:224] == PREDICTED).all(-1).any()
+
+
+def tinted(frame, mask):
+    """Where the tile of a black canvas of 224 x 224 pixels is tinted."""
+    sample = ReferringSample(id="q", text="left", image=np.zeros((224, 224, 3), np.uint8), frame=frame)
+    pixels = np.asarray(tile(sample.image, sample, Prediction(id="q", mask=encode(mask))).convert("RGB"))
+    return pixels[:224].any(axis=-1)
+
+
+def test_a_mask_of_the_picture_lies_on_the_canvas_where_the_picture_does():
+    wide = Frame((448, 224), (224, 224), (0.5, 0.5), (0.0, 56.0))
+    mask = np.zeros((224, 448), bool)
+    mask[:, 224:] = True
+    expected = np.zeros((224, 224), bool)
+    expected[56:168, 112:] = True
+    assert np.array_equal(tinted(wide, mask), expected)
+
+
+def test_a_mask_of_the_canvas_shows_its_padding():
+    wide = Frame((448, 224), (224, 224), (0.5, 0.5), (0.0, 56.0))
+    mask = np.zeros((224, 224), bool)
+    mask[:, :100] = True
+    assert np.array_equal(tinted(wide, mask), mask)

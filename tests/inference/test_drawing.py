@@ -1,5 +1,7 @@
 """What the drawn pictures show, looked up in their pixels."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,6 +81,18 @@ def test_an_annotated_mask_is_an_outline_over_the_prediction():
     rows, columns = np.nonzero(shows(drawn, TRUE))
     assert (rows.min(), columns.min(), rows.max(), columns.max()) == (60, 100, 119, 199)
     assert not shows(drawn, TRUE)[70:110, 110:190].any()
+
+
+def test_masks_are_compared_under_their_own_protocol():
+    given = replace(answer(mask=rle.encode(half(0, 50))), truth_masks=[rle.encode(half(30, 0))])
+    assert given.mask_iou == pytest.approx(1 / 3)
+    assert answer(mask=rle.encode(half(0, 50))).mask_iou is None
+    assert replace(answer(), truth_masks=[rle.encode(half(0, 50))]).mask_iou is None
+    empty = rle.encode(np.zeros((60, 100)))
+    assert replace(answer(mask=empty), truth_masks=[empty]).mask_iou == 0
+    page, plain = (answer_page([one], "title") for one in (given, replace(given, truth_masks=())))
+    assert page.size == plain.size
+    assert np.asarray(page)[:92].tolist() != np.asarray(plain)[:92].tolist()  # the summary tells of masks
 
 
 def test_a_mask_of_another_picture_is_refused():

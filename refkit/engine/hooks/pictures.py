@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,8 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
 from refkit.registry import HOOKS
-from refkit.structures import Prediction, ReferringSample
+from refkit.rle import decode
+from refkit.structures import Frame, Prediction, ReferringSample
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -81,15 +83,17 @@ def tile(image: np.ndarray, sample: ReferringSample, prediction: Prediction) -> 
     Args:
         image: ``(H, W, 3)`` uint8, the canvas the model saw.
         sample: its expression, annotated boxes (canvas pixels) and frame.
-        prediction: boxes in pixels of the original image.
+        prediction: boxes in pixels of the original image; a mask is tinted.
     """
     from PIL import Image
 
-    from refkit.data.draw import captioned, colour, draw_box
+    from refkit.data.draw import captioned, colour, draw_box, draw_mask
     from refkit.metrics.boxes import paired_iou
 
     scale = _TILE_WIDTH / image.shape[1]
     picture = Image.fromarray(image).resize((_TILE_WIDTH, max(1, round(image.shape[0] * scale))))
+    if prediction.mask is not None:
+        draw_mask(picture, _canvas_mask(prediction.mask, sample.frame, picture.size), colour(0))
     for box in sample.boxes:
         draw_box(picture, box * scale, colour(1))
     caption = sample.text
@@ -99,3 +103,17 @@ def tile(image: np.ndarray, sample: ReferringSample, prediction: Prediction) -> 
         if len(sample.boxes) == 1:
             caption = f"{caption} [IoU {paired_iou(predicted, np.float64(sample.boxes))[0]:.2f}]"
     return captioned(picture, caption, _TILE_WIDTH)
+
+
+def _canvas_mask(mask: Mapping[str, Any], frame: Frame, size: tuple[int, int]) -> np.ndarray:
+    """A predicted mask at the pixels of the tile, whose ``(width, height)`` shows the whole canvas."""
+    pixels = decode(mask)
+    places, inside = [], []
+    for axis, side in enumerate(size):
+        canvas = (np.arange(side) + 0.5) * frame.canvas[axis] / side
+        # A mask of the canvas itself (metric_resolution) needs no frame.
+        whole = pixels.shape == frame.canvas[::-1]
+        original = canvas if whole else (canvas - frame.shift[axis]) / frame.scale[axis]
+        inside.append((original >= 0) & (original < pixels.shape[1 - axis]))
+        places.append(np.clip(original.astype(np.int64), 0, pixels.shape[1 - axis] - 1))
+    return pixels[np.ix_(places[1], places[0])] & inside[1][:, None] & inside[0]
