@@ -8,6 +8,7 @@ from refkit.heads.box import BoxHead
 from refkit.heads.contrast import ContrastHead
 from refkit.heads.cosine_mask import CosineMaskHead
 from refkit.heads.mask import MaskHead
+from refkit.heads.mask_referring import MaskedImageHead, MaskedTextHead
 from refkit.heads.region_text import RegionTextHead
 from refkit.heads.similarity import SimilarityConstraintHead
 from refkit.heads.similarity_box import SimilarityBoxHead
@@ -17,6 +18,8 @@ __all__ = [
     "ContrastHead",
     "CosineMaskHead",
     "MaskHead",
+    "MaskedImageHead",
+    "MaskedTextHead",
     "RegionTextHead",
     "SimilarityBoxHead",
     "SimilarityConstraintHead",
