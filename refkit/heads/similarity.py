@@ -26,13 +26,17 @@ class SimilarityConstraintHead(nn.Module):
     Args:
         width: not used: the backbone's shared space decides.
         focal_weight, dice_weight: coefficients of the two losses; 20 and 2 in OneRef.
+        scale: factor of the cosines in the losses, an inverse temperature; 1 in OneRef.
     """
 
     needs = ("similarity",)
     answers = False
 
-    def __init__(self, *, width: int, focal_weight: float = 20.0, dice_weight: float = 2.0) -> None:
+    def __init__(
+        self, *, width: int, focal_weight: float = 20.0, dice_weight: float = 2.0, scale: float = 1.0
+    ) -> None:
         super().__init__()
+        self.scale = scale
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
 
@@ -52,13 +56,13 @@ class SimilarityConstraintHead(nn.Module):
     def loss(self, features: Features, data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
         """`losses` against the patches whose upper left corner lies in a target box; padding is negative."""
         target = box_map(data_samples, features.grid, _CORNER)
-        return self.losses(self(features), torch.from_numpy(target))
+        return self.losses(self(features) * self.scale, torch.from_numpy(target))
 
     def losses(self, similarity: Tensor, target: Tensor) -> dict[str, Tensor]:
         """``loss_mrm_focal`` and ``loss_mrm_dice``, coefficients included.
 
         Args:
-            similarity: ``(B, N)``.
+            similarity: ``(B, N)`` logits.
             target: ``(B, N)``, 0 or 1, on any device.
         """
         target = target.to(similarity.device)

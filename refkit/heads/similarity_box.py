@@ -25,6 +25,7 @@ class SimilarityBoxHead(BoxHead):
         regression: ``l1`` (released code) or ``smooth_l1``.
         box_weight: coefficient of the regression loss; 1 in OneRef.
         giou_weight: coefficient of the GIoU loss; 1 in OneRef.
+        scale: factor of the cosines before the softmax, an inverse temperature; 1 in OneRef.
     """
 
     needs = ("visual", "similarity")
@@ -36,9 +37,11 @@ class SimilarityBoxHead(BoxHead):
         regression: Literal["l1", "smooth_l1"] = "l1",
         box_weight: float = 1.0,
         giou_weight: float = 1.0,
+        scale: float = 1.0,
     ) -> None:
         super().__init__(width=width, regression=regression, box_weight=box_weight, giou_weight=giou_weight)
         self.projection = nn.Linear(width, width)
+        self.scale = scale
 
     def token(self, features: Features) -> Tensor:
         """The pooled patches ``(B, C)``.
@@ -58,7 +61,7 @@ class SimilarityBoxHead(BoxHead):
                 "the similarity box head needs features.similarity: BEiT3Backbone, or "
                 "CLIPBackbone(similarity=True)"
             )
-        return features.similarity.float().softmax(dim=-1)
+        return (self.scale * features.similarity.float()).softmax(dim=-1)
 
     def tensors(self, features: Features) -> dict[str, Tensor]:
         """As `BoxHead`, with ``token_weights (B, N)`` and ``pooled (B, C)``."""

@@ -94,6 +94,16 @@ def test_logits_are_cosines_in_float32_also_under_autocast():
     assert cosines(torch.zeros(1, 2, WIDTH), given.sentence[:1]).tolist() == [[0, 0]]
 
 
+def test_a_scale_sharpens_the_logits_and_moves_no_border():
+    given, plain, sharp = features(), head().eval(), head(scale=8.0).eval()
+    torch.testing.assert_close(sharp(given), 8 * plain(given))
+    frames = [Frame.identity(24, 32)] * 3
+    for one, other in zip(plain.masks(plain(given), frames), sharp.masks(sharp(given), frames), strict=True):
+        assert one.equal(other)
+    with pytest.raises(ValueError, match="scale=0"):
+        head(scale=0)
+
+
 def test_another_width_of_the_sentence_is_refused():
     given = features()
     given.sentence = given.sentence[:, :4]

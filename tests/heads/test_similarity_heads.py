@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from refkit.heads import SimilarityBoxHead, SimilarityConstraintHead
+from refkit.heads.region_text import box_map
 from refkit.losses.masks import dice, focal
 from refkit.structures import Features, Frame, ReferringSample
 
@@ -95,3 +96,15 @@ def test_a_box_between_two_corners_leaves_an_empty_map():
     """As published: down-sampling can lose a tiny target; the losses stay finite."""
     losses = SimilarityConstraintHead(width=16).loss(features(), samples((17, 17, 31, 31)))
     assert all(torch.isfinite(value) for value in losses.values())
+
+
+def test_a_scale_sharpens_weights_and_losses(head):
+    given = features()
+    head.scale = 8.0
+    torch.testing.assert_close(head.weights(given), (8 * given.similarity).softmax(dim=-1))
+    plain, sharp = SimilarityConstraintHead(width=8), SimilarityConstraintHead(width=8, scale=8.0)
+    target = torch.from_numpy(box_map(samples(), given.grid, 0.0))
+    expected = plain.losses(8 * given.similarity, target)
+    for name, value in sharp.loss(given, samples()).items():
+        torch.testing.assert_close(value, expected[name])
+    torch.testing.assert_close(sharp(given), given.similarity)  # what it hands out are cosines still
