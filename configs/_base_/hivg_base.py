@@ -28,7 +28,9 @@ model = dict(
             published_batch_mixing=False,
         ),
     ),
-    encoder=dict(type=GroundingEncoder, width=512, layers=6, heads=8, feedforward=2048, dropout=0.1),
+    encoder=dict(
+        type=GroundingEncoder, checkpointing=True, width=512, layers=6, heads=8, feedforward=2048, dropout=0.1
+    ),
     heads=dict(
         box=dict(type=BoxHead, regression="l1"),
         region_text=dict(type=RegionTextHead, hidden=3072, decided_at="corner"),

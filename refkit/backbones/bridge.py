@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refkit.backbones.activation import QuickGELU
 from refkit.registry import MODELS
 
 WeightShape = Literal["full", "channel", "token", "scalar"]
@@ -250,12 +251,12 @@ class QuickPerceptron(nn.Module):
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
         self.fc1 = nn.Linear(width, hidden)
+        self.activation = QuickGELU()
         self.fc2 = nn.Linear(hidden, width)
 
     def forward(self, states: Tensor) -> Tensor:
         """``(..., width)`` → ``(..., width)``."""
-        inner = self.fc1(states)
-        return self.fc2(inner * torch.sigmoid(1.702 * inner))
+        return self.fc2(self.activation(self.fc1(states)))
 
 
 def _weight_shape(shape: WeightShape, positions: int, channels: int) -> tuple[int, int]:

@@ -16,7 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import CLIPModel
+from transformers.activations import QuickGELUActivation
 
+from refkit.backbones.activation import QuickGELU
 from refkit.backbones.bridge import CrossModalBridge, bridged
 from refkit.backbones.clip_sizes import CLIPSize, clip_size
 from refkit.backbones.clip_weights import clip_weights, fit_positions, published_activation, resize_positions
@@ -64,6 +66,7 @@ class CLIPBackbone(nn.Module):
         self.similarity = similarity
         state = None if weights is None else clip_weights(size if isinstance(size, str) else "", weights)
         self.clip = CLIPModel(self.size.to_config())
+        _keep_less(self.clip)
         self.depth = self.size.vision.layers if pooled else max(self.visual_levels)
         if state is not None:
             load_strictly(self.clip, fit_positions(state, self.size.grid), str(weights))
@@ -250,6 +253,13 @@ class CLIPBackbone(nn.Module):
             unused += [self.clip.vision_model.post_layernorm, self.clip.visual_projection]
         for module in unused:
             module.requires_grad_(False)
+
+
+def _keep_less(clip: CLIPModel) -> None:
+    """The activation of every block by one that keeps fewer tensors for the way back."""
+    for block in (*clip.vision_model.encoder.layers, *clip.text_model.encoder.layers):
+        if isinstance(block.mlp.activation_fn, QuickGELUActivation):
+            block.mlp.activation_fn = QuickGELU()
 
 
 def _resolve(

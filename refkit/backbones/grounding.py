@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refkit.backbones.activation import recomputed
 from refkit.backbones.inputs import InputError
 from refkit.registry import MODELS
 from refkit.structures import Features, FeatureSizes
@@ -36,6 +37,8 @@ class GroundingEncoder(nn.Module):
         similarity: add the standardised ``Features.similarity`` to the patches, along one learned direction,
             and start [REG] from the patches it points to. Not in HiVG: a small model with a small budget
             starts from what the towers already know.
+        checkpointing: keep only the inputs of the layers for the way back and compute the layers again
+            there. Same values and gradients; see the page on speed and memory for what it costs.
     """
 
     def __init__(
@@ -49,9 +52,11 @@ class GroundingEncoder(nn.Module):
         dropout: float = 0.1,
         sine: bool = False,
         similarity: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         self.sizes = sizes
+        self.checkpointing = checkpointing
         self.width = width
         visual_tokens = sizes.prefix_tokens + sizes.grid[0] * sizes.grid[1]
         self.perceiver = nn.Linear(sum(sizes.levels), width)
@@ -180,7 +185,8 @@ class GroundingEncoder(nn.Module):
         for index, layer in enumerate(self.layers):
             if maps is not None:
                 maps[f"grounding.{index}"] = layer.attention_map(hidden, position, mask)
-            hidden = layer(hidden, position, mask)
+            lean = self.checkpointing and self.training
+            hidden = recomputed(layer, hidden, position, mask) if lean else layer(hidden, position, mask)
         return self.norm(hidden)
 
     def split(self, sequence: Tensor, features: Features, maps: dict[str, Tensor] | None = None) -> Features:

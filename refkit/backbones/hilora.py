@@ -14,10 +14,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from peft import LoraConfig, inject_adapter_in_model
 from peft.tuners.lora import LoraLayer
-from torch import nn
+from torch import Tensor, nn
 
+from refkit.backbones.activation import recomputed
 from refkit.backbones.hilora_groups import PRESETS, AdapterError, is_under, require_module, resolve_groups
 from refkit.registry import MODELS
 
@@ -231,6 +233,7 @@ class HiLoRA:
         with torch.random.fork_rng(devices=[]):
             inject_adapter_in_model(config, holder, _ADAPTER)
         for name, layer in zip(names, holder.values(), strict=True):
+            _drop_leanly(layer)
             self._draw(layer, stage, name)
             _replace(model, name, layer)
 
@@ -246,6 +249,34 @@ class HiLoRA:
             nn.init.normal_(drawn, std=1 / self.rank, generator=generator)
         matrix.copy_(drawn)
         layer.lora_B[_ADAPTER].weight.zero_()
+
+
+class DroppedLinear(nn.Linear):
+    """``A dropout(x)`` that keeps ``x`` for the way back, which others need too, not mask and product.
+
+    Args:
+        linear: whose weight ``(rank, width)`` this layer takes over.
+        p: probability of dropout while training.
+    """
+
+    def __init__(self, linear: nn.Linear, p: float) -> None:
+        super().__init__(linear.in_features, linear.out_features, bias=False, device="meta")
+        self.weight = linear.weight
+        self.p = p
+
+    def forward(self, states: Tensor) -> Tensor:
+        """``(..., width)`` → ``(..., rank)``."""
+        if not self.training:
+            return super().forward(states)
+        return recomputed(lambda inner: F.linear(F.dropout(inner, self.p), self.weight), states)
+
+
+def _drop_leanly(layer: Any) -> None:
+    """Dropout into the matrix that follows it; names and merging stay peft's."""
+    dropout = layer.lora_dropout[_ADAPTER]
+    if isinstance(dropout, nn.Dropout):
+        layer.lora_A[_ADAPTER] = DroppedLinear(layer.lora_A[_ADAPTER], dropout.p)
+        layer.lora_dropout[_ADAPTER] = nn.Identity()
 
 
 def adapted_names(model: nn.Module) -> list[str]:

@@ -187,7 +187,7 @@ class ReferringModel(BaseModel):
             if _under_any(name, self.freeze):
                 nn.Module.train(module, False)
         for name, module in self.named_modules():
-            if name.endswith(".lora_dropout"):
+            if name.endswith(".lora_A"):
                 module.train(mode)
         return self
 

@@ -251,7 +251,7 @@ def test_frozen_parts_keep_the_dropout_of_their_adapters():
     model.enter_stage({"adapt": 1})
     model.train()
     layer = model.get_submodule(f"{VISION}.0.self_attn.q_proj")
-    assert layer.lora_dropout["default"].training and not layer.training
+    assert layer.lora_A["default"].training and not layer.training
 
 
 def test_every_opened_matrix_gets_a_gradient_and_nothing_else_of_clip():

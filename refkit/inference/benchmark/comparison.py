@@ -24,7 +24,7 @@ from refkit.inference.benchmark.machine import describe_machine
 from refkit.inference.benchmark.naive import research_style
 from refkit.inference.benchmark.run import BenchmarkOptions
 from refkit.inference.benchmark.subject import Run, Subject
-from refkit.inference.benchmark.timing import Timing, peak_memory, time_interleaved
+from refkit.inference.benchmark.timing import Timing, peak_memory, peak_tensor_bytes, time_interleaved
 from refkit.structures import Prediction
 
 FORMAT = "refkit.benchmark-naive/1"
@@ -44,7 +44,10 @@ class Comparison:
         seconds: median of one batch, by activity and then by way (``naive float32``, ``float32``, …).
         box_difference: largest difference of a predicted box coordinate between the naive way and refkit in
             float32, relative to the longer side of the picture.
-        peak_memory: bytes of a fresh process during three training steps, by way; empty where not measured.
+        peak_memory: resident bytes of a fresh process during three training steps, by way; the program and
+            what the C allocator cannot give back are among them. Empty where not measured.
+        peak_tensors: bytes of all tensors at the fullest moment of a training step, weights and optimizer
+            among them, by way: what CUDA's allocator would report.
     """
 
     config: str
@@ -54,6 +57,7 @@ class Comparison:
     seconds: dict[str, dict[str, float]]
     box_difference: float
     peak_memory: dict[str, int]
+    peak_tensors: dict[str, int]
 
     def ratio(self, activity: str, way: str) -> float:
         """How many times faster than the naive way."""
@@ -72,16 +76,14 @@ class Comparison:
         table = Table(
             title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD
         )
-        for column in ("activity", "way", "seconds", "faster", "memory", "of naive"):
+        for column in ("activity", "way", "seconds", "faster", "tensors", "of naive", "resident", "of naive"):
             table.add_column(column, no_wrap=True)
         for activity, found in self.seconds.items():
             for way, seconds in found.items():
-                memory = self.peak_memory.get(way) if activity == "training step" else None
-                share = f"{memory / self.peak_memory[NAIVE]:.2f}" if memory else "-"
-                size = f"{memory / 2**20:.0f} MiB" if memory else "-"
-                table.add_row(
-                    activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}×", size, share
-                )
+                row = [activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}×"]
+                for memory in (self.peak_tensors, self.peak_memory):
+                    row += _size_and_share(memory if activity == "training step" else {}, way)
+                table.add_row(*row)
         same = f"largest difference of a box: {self.box_difference:.1e} of the picture's longer side"
         machine = f"{self.machine['name']}, {self.machine['threads']} threads, torch {self.machine['torch']}"
         return Group(Text(machine), Text(same), table)
@@ -121,6 +123,7 @@ def compare_with_naive(
         training = {NAIVE: naive_training_step(subject)}
         training |= {precision: subject.training_step(precision) for precision in options.precisions}
         timed["training step"] = time_interleaved(training, options.repeats, progress=options.progress)
+    memories = _memories(config, overrides, options) if device.type == "cpu" else {}
     return Comparison(
         config=Path(loaded.filename).stem,
         batch_size=options.batch_size,
@@ -128,7 +131,8 @@ def compare_with_naive(
         machine=describe_machine(device),
         seconds={name: _medians(found) for name, found in timed.items()},
         box_difference=difference,
-        peak_memory=_memories(config, overrides, options) if device.type == "cpu" else {},
+        peak_memory={way: resident for way, (resident, _) in memories.items()},
+        peak_tensors={way: tensors for way, (_, tensors) in memories.items()},
     )
 
 
@@ -173,7 +177,13 @@ def _box_difference(subject: Subject, naive: Sequence[np.ndarray], ours: Sequenc
     )
 
 
-def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) -> dict[str, int]:
+def _size_and_share(memory: dict[str, int], way: str) -> tuple[str, str]:
+    if way not in memory:
+        return "-", "-"
+    return f"{memory[way] / 2**20:.0f} MiB", f"{memory[way] / memory[NAIVE]:.2f}"
+
+
+def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) -> dict[str, tuple[int, int]]:
     context = multiprocessing.get_context("spawn")
     found = {}
     for way in (NAIVE, *options.precisions):
@@ -183,11 +193,17 @@ def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) 
     return found
 
 
-def training_memory(config: str, overrides: Sequence[str], batch_size: int, threads: int, way: str) -> int:
-    """Peak resident bytes of this process during three training steps; call it in a fresh one."""
+def training_memory(
+    config: str, overrides: Sequence[str], batch_size: int, threads: int, way: str
+) -> tuple[int, int]:
+    """Peak of the resident bytes of this process during three training steps, and of the bytes of all tensors
+    during one more; call it in a fresh process.
+    """
     torch.set_num_threads(threads)
+    device = torch.device("cpu")
     with tempfile.TemporaryDirectory(prefix="refkit-benchmark-") as folder:
-        subject = _subject(load_config(config, overrides), batch_size, torch.device("cpu"), Path(folder))
+        subject = _subject(load_config(config, overrides), batch_size, device, Path(folder))
         subject.model.train()
         step: Callable[[], Any] = naive_training_step(subject) if way == NAIVE else subject.training_step(way)
-        return peak_memory(lambda: [step() for _ in range(3)], torch.device("cpu"))
+        resident = peak_memory(lambda: [step() for _ in range(3)], device)
+        return resident, peak_tensor_bytes(step, subject.held())

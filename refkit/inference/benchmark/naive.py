@@ -2,12 +2,13 @@
 
 The same modules with the same weights, but eager attention whose maps are kept and handed back, texts padded
 to the full context, every head computed in evaluation too, transposed convolutions one by one, adapters left
-unmerged, and every loss read by the host after each step. All of it in float32.
+unmerged, every intermediate result kept for the way back, and every loss read by the host after each step.
+All of it in float32.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import MethodType
 from typing import Any
@@ -16,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from refkit.backbones import grounding
+from refkit.backbones import activation, grounding, hilora
 from refkit.heads import MaskHead
 from refkit.structures import Features
 
@@ -31,6 +32,9 @@ def research_style(model: nn.Module) -> Iterator[list[Tensor]]:
     with ExitStack() as stack:
         stack.enter_context(_replaced(F, "scaled_dot_product_attention", _collecting(maps)))
         stack.enter_context(_replaced(grounding, "without_trailing_padding", lambda features: features))
+        stack.enter_context(_replaced(activation.QuickGELU, "forward", _quick_gelu))
+        for module in (grounding, hilora):
+            stack.enter_context(_replaced(module, "recomputed", _kept))
         if getattr(preprocessor, "trim_text", False):
             stack.enter_context(_replaced(preprocessor, "trim_text", False))
         for module in model.modules():
@@ -51,6 +55,16 @@ def _replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             delattr(owner, name)
         else:
             setattr(owner, name, own)
+
+
+def _quick_gelu(_: nn.Module, inner: Tensor) -> Tensor:
+    """As transformers writes it; autograd keeps both factors."""
+    return inner * torch.sigmoid(1.702 * inner)
+
+
+def _kept(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """Nothing is computed twice, all is kept for the way back."""
+    return function(*inputs)
 
 
 def _collecting(maps: list[Tensor]) -> Any:

@@ -78,6 +78,12 @@ class Subject:
 
         return run
 
+    def held(self) -> list[Tensor]:
+        """Parameters, buffers and the state of the optimizer."""
+        states = self._wrapper.optimizer.state.values()
+        kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return [*self.model.parameters(), *self.model.buffers(), *kept]
+
     def evaluation(self, precision: str) -> Run:
         """Predictions for one batch, preprocessing and conversion to pixels included."""
 

@@ -16,7 +16,12 @@ from refkit.inference.benchmark.machine import (
     squares,
 )
 from refkit.inference.benchmark.report import BenchmarkReport, Measurement
-from refkit.inference.benchmark.timing import Timing, peak_memory, time_interleaved
+from refkit.inference.benchmark.timing import (
+    Timing,
+    peak_memory,
+    peak_tensor_bytes,
+    time_interleaved,
+)
 
 CPU = torch.device("cpu")
 
@@ -89,6 +94,18 @@ def test_peak_memory_sees_what_a_run_holds_for_a_moment():
 
     before = peak_memory(lambda: None, CPU)
     assert peak_memory(hold, CPU) - before > 200 * 2**20
+
+
+def test_peak_tensor_bytes_counts_what_is_held_and_what_a_run_adds():
+    kept = torch.ones(2**20)
+
+    def hold() -> None:
+        first = torch.ones(3 * 2**20)
+        del first
+        torch.ones(5 * 2**20).add_(kept.sum())
+
+    found = peak_tensor_bytes(hold, [kept, kept[:4]])
+    assert found == pytest.approx(4 * 6 * 2**20, abs=4096)
 
 
 def report():

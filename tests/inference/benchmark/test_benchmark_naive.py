@@ -58,6 +58,7 @@ def test_comparison_reports_ratios_and_equal_boxes(config):
         assert content["ratio"][activity][NAIVE] == 1.0
     assert set(found.peak_memory) == {NAIVE, "float32", "bfloat16"}
     assert min(found.peak_memory.values()) > 50 * 2**20
+    assert found.peak_tensors["float32"] < found.peak_tensors[NAIVE] < found.peak_memory[NAIVE]
 
 
 def test_the_naive_way_gives_the_same_losses_and_keeps_its_maps(config, tmp_path):
