@@ -72,8 +72,8 @@ class BEiT3Backbone(nn.Module):
         if projections:
             self.language_head = nn.Linear(self.size.width, self.size.width, bias=False)
             self.vision_head = nn.Linear(self.size.width, self.size.width, bias=False)
-            truncated_linear(self.language_head)
-            truncated_linear(self.vision_head)
+            truncated_linear(self.language_head, self.size.linear_std)
+            truncated_linear(self.vision_head, self.size.linear_std)
         if weights is not None:
             load_backbone(self, weights, self.size.grid)
 

@@ -177,7 +177,10 @@ class BEiT3(nn.Module):
         self.text_embed = nn.Embedding(size.vocab_size, size.width)
         self.vision_embed = VisionEmbedding(size)
         self.encoder = Encoder(size, drop_path)
-        self.apply(_initialise)
+        for module in self.modules():
+            # As BEiT-3's wrapper does: it overrides the gains that sub-LN asks of linear layers.
+            if isinstance(module, nn.Linear):
+                truncated_linear(module, size.linear_std)
         nn.init.normal_(self.text_embed.weight, std=size.width**-0.5)
         for table in self.encoder.embed_positions.values():
             nn.init.normal_(table.weight, std=size.position_std)  # type: ignore[arg-type]
@@ -193,14 +196,8 @@ class BEiT3(nn.Module):
         return visual, text * text_mask[..., None].to(text.dtype)
 
 
-def _initialise(module: nn.Module) -> None:
-    """As BEiT-3's wrapper does: it overrides the gains that sub-LN asks of linear layers."""
-    if isinstance(module, nn.Linear):
-        truncated_linear(module)
-
-
-def truncated_linear(layer: nn.Linear) -> None:
-    """N(0, 0.02) cut at one deviation, no bias: how every linear layer of BEiT-3 and its heads begins."""
-    nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.02, b=0.02)
+def truncated_linear(layer: nn.Linear, std: float) -> None:
+    """N(0, std) cut at one deviation, no bias: how every linear layer of BEiT-3 and its heads begins."""
+    nn.init.trunc_normal_(layer.weight, std=std, a=-std, b=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

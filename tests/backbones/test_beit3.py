@@ -404,3 +404,13 @@ class TestHiLoRA:
             model.adapters.merge(model)
             torch.testing.assert_close(model(inputs)["similarity"], adapted, rtol=0, atol=1e-5)
         assert adapted_names(model) == []
+
+
+@pytest.mark.parametrize("std", [0.02, 0.08])
+def test_linear_layers_begin_with_the_deviation_that_the_size_names(std):
+    model = backbone(size={**tiny.BEIT3_SIZE, "linear_std": std})
+    layers = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    weights = torch.cat([layer.weight.detach().flatten() for layer in layers])
+    assert weights.abs().max() <= std
+    assert float(weights.std()) == pytest.approx(0.54 * std, rel=0.02)  # of a normal cut at one deviation
+    assert not any(layer.bias.any() for layer in layers if layer.bias is not None)
