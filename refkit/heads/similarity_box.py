@@ -1,7 +1,7 @@
 """One box from patches weighted by their similarity with the sentence.
 
-OneRef, section 3.3 (REC); official code ``models/OneRef.py``. The cosines are weights as they are, without a
-temperature, so that the pooling is close to a mean.
+OneRef, section 3.3 (REC); official code ``models/OneRef.py``. As published, the cosines are weights as
+they are, without a temperature, so that the pooling is close to a mean.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from refkit.structures import Features
 
 @MODELS.register_module()
 class SimilarityBoxHead(BoxHead):
-    """`BoxHead` on ``sum_i softmax(S)_i (W V_i + b)`` over all patches, padding included as published.
+    """`BoxHead` on ``sum_i softmax(scale S)_i (W V_i + b)`` over all patches, padding included as published.
 
     Args:
         width: channels of the patches.

@@ -17,14 +17,11 @@ from torch import Tensor
 from refkit.data.token_ids import trim_to_longest
 from refkit.losses.contrastive import contrast_logits, symmetric_contrast
 from refkit.models.base import ReferringModel
+from refkit.models.headed import NoAnswerError
 from refkit.registry import MODELS
 from refkit.structures import Prediction, ReferringSample
 
 _MAX_SCALE = 100.0
-
-
-class NoAnswerError(ValueError):
-    """A model was asked where something is that can only be trained."""
 
 
 @MODELS.register_module()

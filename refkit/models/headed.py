@@ -14,6 +14,10 @@ from refkit.registry import MODELS
 from refkit.structures import Features, Prediction, ReferringSample
 
 
+class NoAnswerError(ValueError):
+    """A model was asked where something is that can only be trained."""
+
+
 class HeadedModel(ReferringModel):
     """`ReferringModel` whose losses, predictions and tensors are those of its heads.
 
@@ -45,8 +49,18 @@ class HeadedModel(ReferringModel):
 
     @torch.no_grad()
     def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
-        """Predictions of the heads that answer, merged per sample."""
+        """Predictions of the heads that answer, merged per sample.
+
+        Raises:
+            NoAnswerError: no head answers.
+        """
         heads = [head for head in self.active_heads() if head.answers]
+        if not heads:
+            names = ", ".join(self.heads) or "there is none"
+            raise NoAnswerError(
+                f"none of the heads of this {type(self).__name__} answers ({names}): give its weights to a "
+                "model with a box or mask head"
+            )
         features = self.answering_features(inputs, heads)
         answers = [head.predict(features, data_samples) for head in heads]
         return [_merge(parts) for parts in zip(*answers, strict=True)]

@@ -10,8 +10,9 @@ import tiny_models as tiny
 import torch
 
 from refkit.backbones import BEiT3Backbone, CLIPBackbone
-from refkit.heads import CosineMaskHead, SimilarityBoxHead
+from refkit.heads import CosineMaskHead, SimilarityBoxHead, SimilarityConstraintHead
 from refkit.models import OneRef
+from refkit.models.headed import NoAnswerError
 from refkit.zoo.weights import WeightError, load_weights, save_weights
 
 BOX, MASK = {"box": {"type": SimilarityBoxHead}}, {"mask": {"type": CosineMaskHead}}
@@ -46,6 +47,12 @@ def test_a_head_that_is_switched_off_neither_learns_nor_answers():
     assert set(model(tiny.inputs(2), samples(2), mode="loss")) == {"loss_seg_focal", "loss_seg_dice"}
     assert not [name for name in trained(model) if name.startswith("heads.box")]
     assert model.eval()(tiny.inputs(1), samples(1), mode="predict")[0].boxes is None
+
+
+def test_without_an_answering_head_it_says_so():
+    model = tiny.build(tiny.oneref_config(heads={"constraint": {"type": SimilarityConstraintHead}}))
+    with pytest.raises(NoAnswerError, match=r"heads of this OneRef answers \(constraint\)"):
+        model(tiny.inputs(1), tiny.samples(1), mode="predict")
 
 
 def test_only_what_a_loss_reaches_is_trained():

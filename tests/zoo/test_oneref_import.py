@@ -16,7 +16,11 @@ from refkit.zoo.layouts.oneref import RULES
 from refkit.zoo.layouts.renaming import published_name, rename
 from refkit.zoo.published import import_file, read_published
 
-KINDS = {"rec": {"box", "constraint"}, "res": {"mask"}}
+KINDS = {
+    "rec": {"box", "constraint"},
+    "res": {"mask"},
+    "mrefm": {"constraint", "masked_image", "masked_text"},
+}
 UNUSED = {"text_proj.weight", "text_proj.bias"}
 
 
@@ -57,6 +61,7 @@ def test_every_name_of_a_layout_is_used_or_known_to_be_dead(kind):
     config, weights = import_published("oneref", state)
     assert set(built(config).state_dict()) == set(weights)
     assert set(config["model"]["heads"]) == KINDS[kind]
+    assert config["model"]["type"] == ("MRefM" if kind == "mrefm" else "OneRef")
     left_out = set(state) - {published_name(name, RULES) for name in weights}
     box = {name for name in state if name.startswith(("bbox_embed", "visu_proj"))}
     assert left_out == (UNUSED if kind == "rec" else UNUSED | box)
@@ -64,7 +69,8 @@ def test_every_name_of_a_layout_is_used_or_known_to_be_dead(kind):
 
 
 @pytest.mark.parametrize(
-    ("kind", "count", "parameters"), [("rec", 984, 679_391_237), ("res", 1002, 691_980_293)]
+    ("kind", "count", "parameters"),
+    [("rec", 984, 679_391_237), ("res", 1002, 691_980_293), ("mrefm", 1000, 757_601_812)],
 )
 def test_large_models_go_through_the_same_code(kind, count, parameters):
     """Counts are those of spec §4.1, the large model's own."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refkit.backbones.state import WeightError
 
-LAYOUTS = ("hivg", "hivg_clip", "oneref")
+LAYOUTS = ("hivg", "hivg_clip", "beit3", "oneref", "vqkd")
 
 
 def import_published(

@@ -6,7 +6,7 @@ the two heads of masked pre-training, and no projections: only files tuned for r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,7 +14,7 @@ from torch import Tensor
 from refkit.backbones.beit3_sizes import PUBLISHED
 from refkit.backbones.beit3_weights import fit_positions
 from refkit.backbones.state import StateDict, WeightError
-from refkit.zoo.layouts.renaming import Rule
+from refkit.zoo.layouts.renaming import Rule, rename, require_fit
 
 BACKBONE: tuple[Rule, ...] = (
     ("logit_scale", "backbone.logit_scale"),
@@ -22,9 +22,52 @@ BACKBONE: tuple[Rule, ...] = (
     ("language_head.{rest}", "backbone.language_head.{rest}"),
     ("vision_head.{rest}", "backbone.vision_head.{rest}"),
 )
+MASKED: tuple[Rule, ...] = (
+    ("mim_head.{rest}", "heads.masked_image.content.{rest}"),
+    ("mlm_head.{rest}", "heads.masked_text.content.{rest}"),
+)
+_RULES = (*BACKBONE, *MASKED)
+_HEADS = {"mim_head.weight": "masked_image", "mlm_head.weight": "masked_text"}
+_TYPES = {"masked_image": "MaskedImageHead", "masked_text": "MaskedTextHead"}
+_LACKING = ("heads.*.relation.*",)
+_PROJECTIONS = ("logit_scale", "language_head.weight", "vision_head.weight")
 _TABLE = "beit3.encoder.embed_positions.A.weight"
 _NEEDED = (_TABLE, "beit3.text_embed.weight", "beit3.encoder.layer_norm.A.weight")
 _WIDTHS = {size.width: name for name, size in PUBLISHED.items()}
+
+
+def convert(
+    state: Mapping[str, Tensor], image_size: int | None = None
+) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """See `refkit.zoo.layouts.import_published`.
+
+    The result is no complete model but what a file can give to one: a backbone and, where the file has them,
+    the layers that predict hidden patches and words. Training takes the backbone from it with ``weights=``,
+    or both with ``load_from`` and ``load_allow_missing`` for what it lacks.
+
+    Args:
+        state: tensors of the file's ``model``.
+        image_size: side of the pictures to come, in pixels; the position table is resized to it. By default
+            it stays that of the file (224).
+    """
+    backbone = backbone_config(state) | {"projections": all(name in state for name in _PROJECTIONS)}
+    weights, unknown = renamed(resized(state, backbone, image_size), _RULES)
+    heads = {_HEADS[name]: {"type": _TYPES[_HEADS[name]]} for name in _HEADS if name in state}
+    model = {"type": "MRefM" if heads else "OneRef", "backbone": backbone, "heads": heads}
+    require_fit(model, weights, unknown, _RULES, _LACKING)
+    return {"model": model}, weights
+
+
+def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nothing in a checkpoint's stored settings changes the conversion."""
+    return {}
+
+
+def renamed(state: Mapping[str, Tensor], rules: Sequence[Rule]) -> tuple[StateDict, list[str]]:
+    """Tensors by refkit's names, and the published names that no rule knows."""
+    names = {name: rename(name, rules) for name in state}
+    known = {new: state[name] for name, new in names.items() if new is not None}
+    return known, [name for name, new in names.items() if new is None]
 
 
 def backbone_config(state: Mapping[str, Tensor]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from refkit.zoo.layouts.beit3 import BACKBONE, backbone_config, resized
-from refkit.zoo.layouts.renaming import Rule, rename, require_fit
+from refkit.zoo.layouts.beit3 import BACKBONE, MASKED, backbone_config, renamed, resized
+from refkit.zoo.layouts.renaming import Rule, require_fit
 
 _BOX: tuple[Rule, ...] = (
     ("visu_proj.{rest}", "heads.box.projection.{rest}"),
@@ -29,12 +29,25 @@ _MASK: tuple[Rule, ...] = (
     ("bn2.{rest}", "heads.mask.norms.1.{rest}"),
     ("bn3.{rest}", "heads.mask.norms.2.{rest}"),
 )
-RULES: tuple[Rule, ...] = (*BACKBONE, *_BOX, *_MASK)
+_RELATION: tuple[Rule, ...] = (
+    ("mim_vts_head.layers.0.{rest}", "heads.masked_image.relation.0.{rest}"),
+    ("mim_vts_head.layers.1.{rest}", "heads.masked_image.relation.2.{rest}"),
+    ("mim_vts_head.layers.2.{rest}", "heads.masked_image.relation.4.{rest}"),
+    ("mlm_sts_head.layers.0.{rest}", "heads.masked_text.relation.0.{rest}"),
+    ("mlm_sts_head.layers.1.{rest}", "heads.masked_text.relation.2.{rest}"),
+    ("mlm_sts_head.layers.2.{rest}", "heads.masked_text.relation.4.{rest}"),
+)
+RULES: tuple[Rule, ...] = (*BACKBONE, *_BOX, *_MASK, *MASKED, *_RELATION)
 _UNUSED = re.compile(r"text_proj\..*")
-_UNTRAINED = re.compile(r"(bbox_embed|visu_proj)\..*")
+_UNTRAINED = re.compile(r"(text_proj|bbox_embed|visu_proj)\..*")
 _HEADS: dict[str, dict[str, Any]] = {
     "boxes": {"box": {"type": "SimilarityBoxHead"}, "constraint": {"type": "SimilarityConstraintHead"}},
     "masks": {"mask": {"type": "CosineMaskHead"}},
+    "pre-training": {
+        "constraint": {"type": "SimilarityConstraintHead"},
+        "masked_image": {"type": "MaskedImageHead"},
+        "masked_text": {"type": "MaskedTextHead"},
+    },
 }
 
 
@@ -51,17 +64,23 @@ def convert(
             working folder.
     """
     backbone = backbone_config(state)
-    kind = "masks" if "seg_conv1.weight" in state else "boxes"
-    dead = _UNTRAINED if kind != "boxes" else _UNUSED
-    used = {name: v for name, v in state.items() if not (_UNUSED.fullmatch(name) or dead.fullmatch(name))}
-    fitted = resized(used, backbone, image_size)
-    renamed = {name: rename(name, RULES) for name in fitted}
-    weights = {new: fitted[name] for name, new in renamed.items() if new is not None}
-    model = {"type": "OneRef", "backbone": backbone, "heads": _HEADS[kind]}
-    require_fit(model, weights, [name for name, new in renamed.items() if new is None], RULES)
+    kind = _kind(state)
+    dead = _UNUSED if kind == "boxes" else _UNTRAINED
+    used = {name: value for name, value in state.items() if not dead.fullmatch(name)}
+    weights, unknown = renamed(resized(used, backbone, image_size), RULES)
+    family = "MRefM" if kind == "pre-training" else "OneRef"
+    model = {"type": family, "backbone": backbone, "heads": _HEADS[kind]}
+    require_fit(model, weights, unknown, RULES)
     words = {"type": "SentencePieceTokenizer", "model": tokenizer or "beit3.spm"}
     model["data_preprocessor"] = {"type": "ReferringPreprocessor", "tokenizer": words, "trim_text": True}
     return {"model": model, "pipeline": [{"type": "Letterbox", "size": backbone["image_size"]}]}, weights
+
+
+def _kind(state: Mapping[str, Tensor]) -> str:
+    """What the model was trained for, by the heads that only this training has."""
+    if "mim_head.weight" in state:
+        return "pre-training"
+    return "masks" if "seg_conv1.weight" in state else "boxes"
 
 
 def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:

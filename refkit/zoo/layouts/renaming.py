@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
@@ -41,7 +42,11 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def require_fit(
-    config: Mapping[str, Any], state: Mapping[str, Tensor], unknown: Sequence[str], rules: Sequence[Rule]
+    config: Mapping[str, Any],
+    state: Mapping[str, Tensor],
+    unknown: Sequence[str],
+    rules: Sequence[Rule],
+    lacking: Sequence[str] = (),
 ) -> None:
     """Compare a converted state with the model of ``config``, built without memory.
 
@@ -50,13 +55,29 @@ def require_fit(
         state: converted tensors.
         unknown: published names that no rule knew.
         rules: to report missing tensors under their published names.
+        lacking: patterns (``fnmatch``) of names of the model that such a file does not have.
 
     Raises:
         WeightError: every missing and unknown name and every wrong shape.
     """
     with torch.device("meta"):
         own = MODELS.build(dict(config)).state_dict()
-    missing = [published_name(name, rules) for name in own if name not in state]
+    require_shapes(own, state, unknown, rules, lacking)
+
+
+def require_shapes(
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    unknown: Sequence[str],
+    rules: Sequence[Rule],
+    lacking: Sequence[str] = (),
+) -> None:
+    """`require_fit` with a model's own state dict, of which only names and shapes are looked at."""
+    missing = [
+        published_name(name, rules)
+        for name in own
+        if name not in state and not any(fnmatchcase(name, pattern) for pattern in lacking)
+    ]
     strange = [*unknown, *(published_name(name, rules) for name in state if name not in own)]
     wrong = [
         f"{published_name(name, rules)}: {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
