@@ -50,6 +50,30 @@ def mean_without_worst(losses: Tensor, dropped: float) -> Tensor:
     return losses.topk(kept, largest=False).values.mean() if kept < len(losses) else losses.mean()
 
 
+def visual_relation(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Targets of the visual target-relation score: how far every patch is from the target, its share of it.
+
+    Patch (row ``j``, column ``i``) has
+    ``[i / columns - cx, j / rows - cy, 1 / max(columns w, 1), 1 / max(rows h, 1)]``: offset of its index (not
+    its centre) from the centre of the box, and its width and height over those of the box (released code;
+    spec 5.4).
+
+    Args:
+        boxes: ``(B, 4)`` cxcywh relative to the canvas.
+        grid: ``(rows, columns)``.
+
+    Returns:
+        ``(B, rows * columns, 4)`` float32.
+    """
+    rows, columns = grid
+    cx, cy, width, height = boxes.float()[:, :, None, None].unbind(1)
+    across = torch.arange(columns, device=boxes.device).view(1, 1, -1) / columns - cx
+    down = torch.arange(rows, device=boxes.device).view(1, -1, 1) / rows - cy
+    shares = 1 / (columns * width).clamp(min=1), 1 / (rows * height).clamp(min=1)
+    parts = torch.broadcast_tensors(across, down, *shares)
+    return torch.stack(parts, dim=-1).flatten(1, 2)
+
+
 def relation_l1(pred: Tensor, target: Tensor) -> Tensor:
     """``mean_{b, i} sum_c |pred - target|`` of visual target-relation scores ``(B, N, 4)``."""
     return (pred.float() - target.float()).abs().sum(dim=-1).mean()

@@ -5,6 +5,7 @@ from refkit.models.base import ReferringModel
 from refkit.models.clip_pretrain import CLIPPretrain
 from refkit.models.headed import HeadedModel
 from refkit.models.hivg import HiVG
+from refkit.models.mrefm import MRefM
 from refkit.models.oneref import OneRef
 
-__all__ = ["CLIPPretrain", "HeadedModel", "HiVG", "OneRef", "ReferringModel", "backbones", "heads"]
+__all__ = ["CLIPPretrain", "HeadedModel", "HiVG", "MRefM", "OneRef", "ReferringModel", "backbones", "heads"]
