@@ -23,7 +23,7 @@ from refkit.backbones.bridge import CrossModalBridge, bridged
 from refkit.backbones.clip_sizes import CLIPSize, clip_size
 from refkit.backbones.clip_weights import clip_weights, fit_positions, published_activation, resize_positions
 from refkit.backbones.inputs import check_inputs
-from refkit.backbones.padding import visual_token_mask
+from refkit.backbones.padding import image_tokens
 from refkit.backbones.state import load_strictly
 from refkit.registry import MODELS
 from refkit.structures import Features, FeatureSizes
@@ -139,7 +139,7 @@ class CLIPBackbone(nn.Module):
         query = text[torch.arange(len(text), device=text.device), text_end]
         return Features(
             visual=last[:, 1:],
-            visual_mask=_image_tokens(inputs, last, grid),
+            visual_mask=image_tokens(inputs, last, grid),
             grid=grid,
             text=text,
             text_mask=inputs["token_ids"] != 0,
@@ -279,13 +279,6 @@ def _checked_levels(levels: Sequence[int] | None, layers: int, name: str) -> tup
             f"{name}={list(levels)}: expected numbers from 0 (embeddings) to {layers} (the last block)"
         )
     return levels
-
-
-def _image_tokens(inputs: Mapping[str, Tensor], tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-    if (padding := inputs.get("padding")) is not None:
-        mask = visual_token_mask(padding, grid)
-        return mask if (index := inputs.get("image_index")) is None else mask[index]
-    return torch.ones(len(tokens), grid[0] * grid[1], dtype=torch.bool, device=tokens.device)
 
 
 def _attention_map(block: Any, hidden: Tensor) -> Tensor:
