@@ -17,5 +17,5 @@ from refkit.engine import ProtocolMetric
 
 model["heads"]["mask"].update(target="mask")
 train_dataloader["dataset"].update(with_masks=True)
-val_evaluator = [dict(type=RECMetric, write=False), dict(type=ProtocolMetric, protocol="res/1")]
+val_evaluator = dict(type=ProtocolMetric, protocol=["rec/1", "res/1"])
 test_evaluator = val_evaluator
