@@ -156,11 +156,15 @@ class Encoder(nn.Module):
 
     def visual_positions(self, grid: tuple[int, int]) -> Tensor:
         """``(1 + N, C)`` for the class token and the patches of ``grid``."""
-        return resize_positions(self.embed_positions["A"].weight, grid)[POSITION_OFFSET:]
+        return resize_positions(self._table("A"), grid)[POSITION_OFFSET:]
 
     def text_positions(self, length: int) -> Tensor:
         """``(T, C)``; they do not depend on padding."""
-        return self.embed_positions["B"].weight[POSITION_OFFSET : POSITION_OFFSET + length]
+        return self._table("B")[POSITION_OFFSET : POSITION_OFFSET + length]
+
+    def _table(self, branch: str) -> Tensor:
+        table: nn.Embedding = self.embed_positions[branch]  # type: ignore[assignment]
+        return table.weight
 
 
 class BEiT3(nn.Module):

@@ -34,7 +34,7 @@ def import_checkpoint(
         str,
         typer.Option(
             "--layout",
-            help="hivg, oneref; hivg_clip, beit3: what they were trained from.",
+            help="hivg, oneref; what they were trained from: hivg_clip, beit3, vqkd.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
@@ -55,7 +55,7 @@ def import_checkpoint(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option("--tokenizer", help="OneRef: the released beit3.spm, which becomes part of the model."),
+        typer.Option("--tokenizer", help="OneRef: where the released beit3.spm is; the model names it."),
     ] = None,
 ) -> None:
     """Turn a released checkpoint into one self-contained model file; nothing in it is executed.
@@ -71,7 +71,9 @@ def import_checkpoint(
         "tokenizer": tokenizer and str(tokenizer),
     }
     config = import_file(file, layout, out, **options)
-    if layout in ("hivg_clip", "beit3"):
-        typer.echo(f"{out}: a start for training, with --cfg-options model.backbone.weights={out}")
-        return
-    typer.echo(f'{out}: {config["model"]["type"]}; ask it with: refkit ground {out} PICTURE "a sentence"')
+    family = config["model"]["type"]
+    part = "visual_tokenizer" if family == "VQKD" else "backbone"
+    if family in ("HiVG", "OneRef") and "pipeline" in config:
+        typer.echo(f'{out}: {family}; ask it with: refkit ground {out} PICTURE "a sentence"')
+    else:
+        typer.echo(f"{out}: a start for training, with --cfg-options model.{part}.weights={out}")

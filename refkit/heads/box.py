@@ -58,7 +58,7 @@ class BoxHead(nn.Module):
         giou_weight: coefficient of the GIoU loss; 2 in HiVG.
     """
 
-    needs = ("region_token",)
+    needs: tuple[str, ...] = ("region_token",)
     answers = True
 
     def __init__(
