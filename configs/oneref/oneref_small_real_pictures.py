@@ -55,7 +55,7 @@ model = dict(
             vocab_size=49408,
             context_length=32,
             text_positions=34,
-            position_std=0.1,
+            position_std=0.02,
             linear_std=0.08,
         ),
         drop_path=0.0,
@@ -63,8 +63,8 @@ model = dict(
     ),
     heads=dict(
         box=dict(type=SimilarityBoxHead, box_weight=2.0, giou_weight=2.0, scale=8.0),
-        constraint=dict(type=SimilarityConstraintHead, focal_weight=8.0, scale=8.0),
-        mask=dict(type=CosineMaskHead, steps=2, focal_weight=8.0, scale=8.0),
+        constraint=dict(type=SimilarityConstraintHead, focal_weight=4.0, scale=8.0),
+        mask=dict(type=CosineMaskHead, steps=2, focal_weight=4.0, scale=8.0),
     ),
 )
 dataset = dict(

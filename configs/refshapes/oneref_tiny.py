@@ -1,9 +1,9 @@
 """The small twin of OneRef on RefShapes: boxes and masks from one model.
 
 Not a row of any paper, and no released OneRef does both. One tower of four blocks reads picture and words
-together from random weights. The published coefficient 20 of the focal losses needs a pre-trained tower: from
-random weights it drives every cosine to -1, where its gradient vanishes, so it is 2 here. The mask head
-doubles the grid twice, to a third of the picture's side.
+together, from random weights: therefore cosines times 8 and a smaller coefficient of the focal losses (4, not
+20). With the published numbers, which start from BEiT-3, all cosines go to -1 at once and stay there, for
+their gradient vanishes. The mask head doubles the grid twice, to a third of the picture's side.
 
     refkit train configs/refshapes/oneref_tiny.py
 """
@@ -42,7 +42,7 @@ backbone = dict(
         vocab_size=59,
         context_length=20,
         text_positions=22,
-        position_std=0.1,
+        position_std=0.02,
         linear_std=0.08,
     ),
     drop_path=0.0,
@@ -54,8 +54,8 @@ model = dict(
     backbone=backbone,
     heads=dict(
         box=dict(type=SimilarityBoxHead, box_weight=2.0, giou_weight=2.0, scale=8.0),
-        constraint=dict(type=SimilarityConstraintHead, focal_weight=8.0, scale=8.0),
-        mask=dict(type=CosineMaskHead, steps=2, focal_weight=8.0, scale=8.0),
+        constraint=dict(type=SimilarityConstraintHead, focal_weight=4.0, scale=8.0),
+        mask=dict(type=CosineMaskHead, steps=2, focal_weight=4.0, scale=8.0),
     ),
 )
 train_dataloader = dict(

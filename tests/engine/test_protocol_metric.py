@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import tracemalloc
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from refkit.data.digest import RecordDigests
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.engine.answer_spool import AnswerSpool
-from refkit.engine.metrics import EvaluationContext, ProtocolMetric
+from refkit.engine.metrics import EvaluationContext, EvaluationError, ProtocolMetric
 from refkit.leaderboard.predictions import read_predictions
 from refkit.leaderboard.schema import as_written
 from refkit.leaderboard.scoring import score
@@ -129,3 +131,43 @@ def test_prefixes_stay_apart():
         ProtocolMetric(())
     with pytest.raises(ProtocolError, match="res/2"):
         ProtocolMetric(("rec/1", "res/2"))
+
+
+def share_of_a_process(rank, folder):
+    """Process ``rank`` of two answers every second batch of four and evaluates with the other one."""
+    from torch import distributed
+
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    pictures = Pictures(23)
+    metric = ProtocolMetric(("rec/1", "res/1"), by="kind")
+    metric.use_context(EvaluationContext(pictures, str(folder / f"rank{rank}"), "Model", "float32"))
+    for start in range(4 * rank, 23, 8):
+        batch = range(start, min(start + 4, 23))
+        metric.process({"data_samples": batch}, [pictures.answer(index) for index in batch])
+    (folder / f"metrics{rank}.json").write_text(json.dumps(metric.evaluate(23)))
+    metric.process({"data_samples": [0]}, [pictures.answer(rank // 2)])  # both processes answer the same
+    try:
+        metric.evaluate(23)
+    except EvaluationError as error:
+        (folder / "complaint.txt").write_text(str(error))
+        os._exit(0)
+    distributed.destroy_process_group()
+
+
+def test_two_processes_say_the_same_as_one(both, runs, tmp_path):
+    processes = [
+        runs.context.Process(target=share_of_a_process, args=(rank, tmp_path), daemon=True) for rank in (0, 1)
+    ]
+    for process in processes:
+        process.start()
+    processes[0].join(60)
+    assert processes[0].exitcode == 0
+    processes[1].kill()  # it waits for an answer of the first one, which complained
+    complaint = (tmp_path / "complaint.txt").read_text()
+    assert "1 predicted more than once (such as 'r0')" in complaint and "22 not predicted" in complaint
+    told = [json.loads((tmp_path / f"metrics{rank}.json").read_text()) for rank in (0, 1)]
+    assert told[0] == told[1]
+    assert {name: both[1][name] for name in told[0]} == told[0]
+    files = [folder / "predictions/ragged.toy.all.jsonl" for folder in (tmp_path / "rank0", both[0])]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not (tmp_path / "rank1").exists()
