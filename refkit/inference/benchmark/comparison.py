@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import multiprocessing
+import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -73,20 +74,17 @@ class Comparison:
 
     def table(self) -> Group:
         """The result for a terminal."""
-        table = Table(
-            title=f"{self.config}, batch {self.batch_size}, against research style", box=SIMPLE_HEAD
-        )
-        for column in ("activity", "way", "seconds", "faster", "tensors", "of naive", "resident", "of naive"):
-            table.add_column(column, no_wrap=True)
+        title = f"{self.config}, batch {self.batch_size}, against research style"
+        times = _table(title, ("activity", "way", "seconds", "faster"))
         for activity, found in self.seconds.items():
             for way, seconds in found.items():
-                row = [activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}×"]
-                for memory in (self.peak_tensors, self.peak_memory):
-                    row += _size_and_share(memory if activity == "training step" else {}, way)
-                table.add_row(*row)
+                times.add_row(activity, way, f"{seconds:.3f}", f"{self.ratio(activity, way):.2f}×")
+        memory = _table("Memory of a training step", ("way", "tensors", "of naive", "resident", "of naive"))
+        for way in self.peak_tensors:
+            memory.add_row(way, *_sized(self.peak_tensors, way), *_sized(self.peak_memory, way))
         same = f"largest difference of a box: {self.box_difference:.1e} of the picture's longer side"
         machine = f"{self.machine['name']}, {self.machine['threads']} threads, torch {self.machine['torch']}"
-        return Group(Text(machine), Text(same), table)
+        return Group(Text(machine), Text(same), times, *([memory] if self.peak_tensors else []))
 
 
 def compare_with_naive(
@@ -177,14 +175,20 @@ def _box_difference(subject: Subject, naive: Sequence[np.ndarray], ours: Sequenc
     )
 
 
-def _size_and_share(memory: dict[str, int], way: str) -> tuple[str, str]:
-    if way not in memory:
-        return "-", "-"
+def _table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=title, box=SIMPLE_HEAD)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    return table
+
+
+def _sized(memory: dict[str, int], way: str) -> tuple[str, str]:
     return f"{memory[way] / 2**20:.0f} MiB", f"{memory[way] / memory[NAIVE]:.2f}"
 
 
 def _memories(config: str, overrides: Sequence[str], options: BenchmarkOptions) -> dict[str, tuple[int, int]]:
     context = multiprocessing.get_context("spawn")
+    os.environ.setdefault("KINETO_LOG_LEVEL", "5")  # the profiler of the fresh process keeps quiet
     found = {}
     for way in (NAIVE, *options.precisions):
         with context.Pool(1) as pool:
