@@ -76,7 +76,7 @@ val_dataloader = dict(
     collate_fn=collate_fn,
 )
 test_dataloader = val_dataloader
-train_cfg = dict(type=ExactTrainLoop, max_epochs=4, val_interval=1)
+train_cfg = dict(type=ExactTrainLoop, max_epochs=3, val_interval=1)
 val_cfg = dict(type=EvalLoop)
 test_cfg = dict(type=FinalEvalLoop)
 val_evaluator = dict(type=ProtocolMetric, protocol=["rec/1", "res/1"], by="kind")
@@ -92,6 +92,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, by_epoch=False, begin=0, end=200),
-    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=6200, end=6400, eta_min=1e-5),
+    dict(type=CosineAnnealingLR, by_epoch=False, begin=200, T_max=4600, end=4800, eta_min=1e-5),
 ]
 default_hooks.update(checkpoint=dict(save_best="res/miou"))
