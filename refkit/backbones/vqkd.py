@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
+from mmengine.dist import all_reduce, broadcast
 from timm.models.beit import Beit
 from torch import Tensor, nn
 
@@ -92,8 +93,8 @@ class Codebook(nn.Module):
     Attributes:
         embedding: ``weight (K, D)``; unit rows where it was trained. It learns by moving averages, never by
             gradients.
-        cluster_size: ``(K,)`` moving average of how often a training batch used a code; all zero before the
-            first batch.
+        cluster_size: ``(K,)`` moving average of how many patches of a training batch a code stood for; all
+            zero before the first batch.
     """
 
     cluster_size: Tensor
@@ -105,6 +106,48 @@ class Codebook(nn.Module):
         with torch.no_grad():
             self.embedding.weight.copy_(F.normalize(self.embedding.weight, dim=-1))
         self.register_buffer("cluster_size", torch.zeros(codes))
+
+    @torch.no_grad()
+    def learn(self, features: Tensor, codes: Tensor, decay: float) -> None:
+        """Move every code that a batch used towards the mean of the vectors it stands for (BEiT v2).
+
+        All processes must call it, and all arrive at the same codebook.
+
+        Args:
+            features: unit vectors ``(B, N, D)``.
+            codes: ``(B, N)`` int64 that stand for them.
+            decay: share of the old code that stays.
+        """
+        flat, index = features.float().flatten(0, 1), codes.flatten()
+        counts = torch.zeros_like(self.cluster_size).index_add_(0, index, torch.ones_like(index).float())
+        sums = torch.zeros_like(self.embedding.weight).index_add_(0, index, flat)
+        all_reduce(counts)
+        all_reduce(sums)
+        self.cluster_size.lerp_(counts, 1 - decay)
+        weight = self.embedding.weight
+        target = torch.where(counts[:, None] > 0, F.normalize(sums, dim=-1), weight)
+        weight.copy_(F.normalize(weight.lerp(target, 1 - decay), dim=-1))
+
+    @torch.no_grad()
+    def restart(self, features: Tensor, below: float) -> None:
+        """Replace codes whose ``cluster_size`` is less than ``below`` by vectors of a batch, drawn at random.
+
+        All processes must call it; the first one's vectors are taken.
+
+        Args:
+            features: unit vectors ``(B, N, D)``.
+            below: patches of a batch; infinity for all codes, before the first batch.
+        """
+        dead = (self.cluster_size < below).nonzero().flatten()
+        if not len(dead):
+            return
+        flat = features.float().flatten(0, 1)
+        rounds = -(-len(dead) // len(flat))
+        drawn = torch.cat([torch.randperm(len(flat), device=flat.device) for _ in range(rounds)])
+        fresh = flat[drawn[: len(dead)]].contiguous()
+        broadcast(fresh)
+        self.embedding.weight[dead] = fresh
+        self.cluster_size[dead] = len(flat) / len(self.cluster_size)
 
     def forward(self, features: Tensor) -> Tensor:
         """Index ``(B, N)`` int64 of the nearest code by squared distance, of unit vectors ``(B, N, D)``."""

@@ -49,6 +49,11 @@ class ExactTrainLoop(EpochBasedTrainLoop):
         """Iterations of one epoch on this process."""
         return len(self.dataloader)
 
+    @property
+    def stage_iteration(self) -> int:
+        """Iterations completed since the stage, or a run without stages, began."""
+        return self._iter
+
     def position(self, completed: int) -> tuple[int, int]:
         """After ``completed`` iterations of the run: whole epochs, and iterations of the next one."""
         return divmod(completed, self.batches_per_epoch)

@@ -24,6 +24,7 @@ from refkit.engine.checkpoint import (
 from refkit.engine.config import ConfigError, RefkitConfig, find_file, leaves
 from refkit.engine.distributed import choose_launcher, share_buffers, start_processes
 from refkit.engine.hooks.cut_texts import CutTextsHook
+from refkit.engine.hooks.optimizer_step import OptimizerStepHook
 from refkit.engine.hooks.run_record import RunRecordHook
 from refkit.engine.run_record import write_environment
 
@@ -157,10 +158,12 @@ class RefkitRunner(Runner):
         self.logger.info(f"loaded weights from {source}")
 
     def register_hooks(self, default_hooks: Any = None, custom_hooks: Any = None) -> None:
-        """MMEngine's defaults, the config's, and refkit's own: ``run.json``, texts that were cut."""
+        """MMEngine's defaults, the config's, and refkit's own: ``run.json``, texts that were cut,
+        the number of the optimizer step."""
         super().register_hooks(default_hooks, custom_hooks)
         self.register_hook(RunRecordHook())
         self.register_hook(CutTextsHook())
+        self.register_hook(OptimizerStepHook())
 
     def build_logger(self, *arguments: Any, **options: Any) -> MMLogger:
         """MMEngine's logger without its routine remarks."""

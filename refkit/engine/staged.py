@@ -78,6 +78,11 @@ class StagedTrainLoop(ExactTrainLoop):
         """What the model was told for the current stage."""
         return self.current.model
 
+    @property
+    def stage_iteration(self) -> int:
+        """Iterations completed since the current stage began."""
+        return self._iter - self.current.first_iteration
+
     def position(self, completed: int) -> tuple[int, int]:
         """As for `ExactTrainLoop`; ``completed`` lies in the current stage."""
         epochs, done = divmod(completed - self.current.first_iteration, self.batches_per_epoch)

@@ -74,6 +74,11 @@ def visual_relation(boxes: Tensor, grid: tuple[int, int]) -> Tensor:
     return torch.stack(parts, dim=-1).flatten(1, 2)
 
 
+def cosine_distance(pred: Tensor, target: Tensor) -> Tensor:
+    """``mean (1 - cos(pred, target))`` over vectors ``(..., D)``: the reconstruction loss of VQ-KD."""
+    return (1 - F.cosine_similarity(pred.float(), target.float(), dim=-1)).mean()
+
+
 def relation_l1(pred: Tensor, target: Tensor) -> Tensor:
     """``mean_{b, i} sum_c |pred - target|`` of visual target-relation scores ``(B, N, 4)``."""
     return (pred.float() - target.float()).abs().sum(dim=-1).mean()

@@ -7,5 +7,16 @@ from refkit.models.headed import HeadedModel
 from refkit.models.hivg import HiVG
 from refkit.models.mrefm import MRefM
 from refkit.models.oneref import OneRef
+from refkit.models.vqkd_pretrain import VQKDPretrain
 
-__all__ = ["CLIPPretrain", "HeadedModel", "HiVG", "MRefM", "OneRef", "ReferringModel", "backbones", "heads"]
+__all__ = [
+    "CLIPPretrain",
+    "HeadedModel",
+    "HiVG",
+    "MRefM",
+    "OneRef",
+    "ReferringModel",
+    "VQKDPretrain",
+    "backbones",
+    "heads",
+]

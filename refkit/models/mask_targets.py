@@ -8,23 +8,20 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torchvision.ops import box_convert
 
 from refkit.backbones.code_cache import CacheCounts, CachedCodes
 from refkit.backbones.inputs import InputError
-from refkit.backbones.relation_teacher import RelationTeacher
 from refkit.backbones.vqkd import VQKD
 from refkit.heads.box import to_canvas_units
 from refkit.heads.mask_referring import PatchTargets, WordTargets
 from refkit.losses.mask_referring import visual_relation
-from refkit.registry import MODELS
+from refkit.models.frozen import Frozen, frozen
 from refkit.structures import ReferringSample
 
 
 class TargetMaker:
-    """Visual tokenizer and relation teacher.
-
-    No module on purpose: their weights come from files of their own, belong to no checkpoint, are not
-    averaged, synchronised or counted, and stay in evaluation mode and float32 whatever happens to the model.
+    """Visual tokenizer and relation teacher, both `Frozen`.
 
     Args:
         visual_tokenizer: config of a `VQKD`, or None where no head hides patches.
@@ -38,15 +35,21 @@ class TargetMaker:
         relation_teacher: Mapping[str, Any] | None = None,
         code_cache: str | Path | None = None,
     ) -> None:
-        self.visual_tokenizer: VQKD | None = _frozen(visual_tokenizer)
-        self.relation_teacher: RelationTeacher | None = _frozen(relation_teacher)
+        self._tokenizer = frozen(visual_tokenizer)
+        self._teacher = frozen(relation_teacher)
         self._cached = None
-        if code_cache is not None and self.visual_tokenizer is not None:
-            self._cached = CachedCodes(self.visual_tokenizer, code_cache)
+        if code_cache is not None and self._tokenizer is not None:
+            self._cached = CachedCodes(self._tokenizer.module, code_cache)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> TargetMaker:
-        """Copies of the model (for averaged weights) share it: nothing in it changes."""
-        return self
+    @property
+    def code_count(self) -> int | None:
+        """Entries of the codebook, or None without a visual tokenizer."""
+        return None if self._tokenizer is None else self._tokenizer.module.size.codes
+
+    @property
+    def has_teacher(self) -> bool:
+        """Whether semantic relation scores can be computed."""
+        return self._teacher is not None
 
     @property
     def cache_counts(self) -> CacheCounts | None:
@@ -55,12 +58,10 @@ class TargetMaker:
 
     def codes(self, pixels: Tensor) -> Tensor:
         """Codes ``(B, N)`` int64 of ``pixels (B, 3, H, W)`` in [0, 1]."""
-        if self.visual_tokenizer is None:
-            raise ValueError(
-                "patches are hidden, but the model has no visual_tokenizer to say what they were"
-            )
-        self.visual_tokenizer.to(pixels.device)
-        return self.visual_tokenizer.codes(pixels) if self._cached is None else self._cached(pixels)
+        if self._tokenizer is None:
+            raise ValueError("patches are hidden, but no visual_tokenizer is there to say what they were")
+        tokenizer: VQKD = self._tokenizer.on(pixels.device)
+        return tokenizer.codes(pixels) if self._cached is None else self._cached(pixels)
 
     def patches(
         self,
@@ -98,22 +99,24 @@ class TargetMaker:
         token_ids = inputs["token_ids"]
         length = token_ids.shape[1]
         relation = inputs.get("semantic_relation")
-        if relation is None and self.relation_teacher is not None and pixels is not None:
-            boxes = to_canvas_units(samples, pixels.device)
-            relation = self._scores(pixels, boxes, token_ids, text_mask)[:, 1:-1]
+        if relation is None and self._teacher is not None and pixels is not None:
+            relation = _scores(self._teacher, pixels, samples, token_ids, text_mask)[:, 1:-1]
         return WordTargets(
             masked=required(inputs, "token_masked").bool()[:, :length],
             token_ids=token_ids,
             relation=None if relation is None else relation[:, : length - 2],
         )
 
-    def _scores(self, pixels: Tensor, boxes: Tensor, token_ids: Tensor, text_mask: Tensor) -> Tensor:
-        height, width = pixels.shape[-2:]
-        centre, size = boxes[:, :2], boxes[:, 2:]
-        corners = torch.cat((centre - size / 2, centre + size / 2), dim=1)
-        sides = torch.tensor([width, height] * 2, device=boxes.device)
-        teacher: Any = self.relation_teacher
-        return teacher.to(pixels.device)(pixels, corners * sides, token_ids, text_mask)
+
+def _scores(
+    teacher: Frozen, pixels: Tensor, samples: Sequence[ReferringSample], token_ids: Tensor, text_mask: Tensor
+) -> Tensor:
+    """Semantic relation of every position ``(B, T)``."""
+    height, width = pixels.shape[-2:]
+    sides = torch.tensor([width, height] * 2, device=pixels.device)
+    boxes = box_convert(to_canvas_units(samples, pixels.device), "cxcywh", "xyxy") * sides
+    scores: Tensor = teacher.on(pixels.device)(pixels, boxes, token_ids, text_mask)
+    return scores
 
 
 def required(inputs: Mapping[str, Tensor], name: str) -> Tensor:
@@ -128,7 +131,3 @@ def required(inputs: Mapping[str, Tensor], name: str) -> Tensor:
             "the training pipeline"
         )
     return inputs[name]
-
-
-def _frozen(config: Mapping[str, Any] | None) -> Any:
-    return None if config is None else MODELS.build(dict(config)).eval().requires_grad_(False)

@@ -13,12 +13,11 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from refkit.backbones.inputs import InputError
-from refkit.models.clip_pretrain import NoAnswerError
+from refkit.models.frozen import raw_pixels
 from refkit.models.mask_targets import TargetMaker, required
 from refkit.models.oneref import OneRef
 from refkit.registry import MODELS
-from refkit.structures import Features, Prediction, ReferringSample
+from refkit.structures import Features, ReferringSample
 
 Preset = Literal["published", "paper"]
 
@@ -133,18 +132,6 @@ class MRefM(OneRef):
                 losses[name] = losses[name] + value if name in losses else value
         return losses
 
-    def predict(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> list[Prediction]:
-        """As `OneRef`, nothing hidden, if there is a head that answers.
-
-        Raises:
-            NoAnswerError: there is none.
-        """
-        if not any(head.answers for head in self.active_heads()):
-            raise NoAnswerError(
-                "this MRefM has no head to predict with; train OneRef with its weights as the backbone's"
-            )
-        return super().predict(inputs, data_samples)
-
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """As `OneRef` of what is given; and where patches or words are hidden, by the names of each step.
 
@@ -171,26 +158,6 @@ class MRefM(OneRef):
         seen.setdefault("token_padding", token_ids == self.backbone.pad_id)
         return {**seen, "token_ids": required(inputs, "masked_token_ids")[:, : token_ids.shape[1]]}
 
-    def pixels(self, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Canvases ``(B, 3, H, W)`` in [0, 1], padding 0: ``inputs["pixels"]``, or the images before
-        they were normalised, exact to the byte.
-
-        Raises:
-            InputError: neither is at hand.
-        """
-        if "pixels" in inputs:
-            return inputs["pixels"]
-        mean, std = (getattr(self.data_preprocessor, name, None) for name in ("mean", "std"))
-        if mean is None or std is None:
-            raise InputError(
-                "the visual tokenizer needs pixels: give MRefM a ReferringPreprocessor, or inputs['pixels']"
-            )
-        images = inputs["images"].float()
-        pixels = ((images * std + mean) * 255).round().clamp(0, 255) / 255
-        if (padding := inputs.get("padding")) is not None:
-            pixels = pixels.masked_fill(padding.bool()[:, None], 0.0)
-        return pixels if (index := inputs.get("image_index")) is None else pixels[index]
-
     def _losses(
         self,
         kind: str,
@@ -211,9 +178,11 @@ class MRefM(OneRef):
         self, head: Any, features: Features, inputs: Mapping[str, Tensor], samples: Sequence[ReferringSample]
     ) -> Any:
         if head.hides == "patches":
-            return self.targets.patches(inputs, self.pixels(inputs), samples, features.grid)
-        asked = head.relating and self.targets.relation_teacher is not None
-        pixels = self.pixels(inputs) if asked else None
+            return self.targets.patches(
+                inputs, raw_pixels(inputs, self.data_preprocessor), samples, features.grid
+            )
+        asked = head.relating and self.targets.has_teacher
+        pixels = raw_pixels(inputs, self.data_preprocessor) if asked else None
         text_mask: Any = features.text_mask
         return self.targets.words(inputs, pixels, samples, text_mask)
 
@@ -236,9 +205,9 @@ class MRefM(OneRef):
 
     def _check_sizes(self) -> None:
         """Heads must name as many codes and words as there are."""
-        tokenizer, size = self.targets.visual_tokenizer, getattr(self.backbone, "size", None)
+        codes, size = self.targets.code_count, getattr(self.backbone, "size", None)
         known = {
-            "patches": ("codes", tokenizer and tokenizer.size.codes, "visual tokenizer"),
+            "patches": ("codes", codes, "visual tokenizer"),
             "words": ("vocabulary", getattr(size, "vocab_size", None), "backbone"),
         }
         for name, head in self.heads.items():
