@@ -14,11 +14,37 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 
 @contextmanager
+def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """A temporary file in the folder of ``path`` that takes this name at the end of the block.
+
+    If the block raises, the temporary file is removed and an older file of that name stays as it was. For
+    libraries that write files by name; else see `atomic_open`.
+
+    Args:
+        path: the final name; missing folders are made.
+
+    Yields:
+        The temporary file, empty.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:80]}.", suffix=".tmp")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(_permissions(final))
+        temporary.replace(final)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
 def atomic_open(path: str | os.PathLike[str], compress: bool = False) -> Iterator[BinaryIO]:
     """Open a binary file that appears under its name only once it is complete.
 
-    The bytes go to a temporary file in the same folder, which is flushed to disk and renamed at the end. If
-    the block raises, the temporary file is removed and an older file of that name stays as it was.
+    The bytes go to a temporary file, see `atomic_path`, which is flushed to disk before it is renamed.
 
     Args:
         path: the final name; missing folders are made.
@@ -27,24 +53,14 @@ def atomic_open(path: str | os.PathLike[str], compress: bool = False) -> Iterato
     Yields:
         A writable binary file.
     """
-    final = Path(path)
-    final.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=final.parent, prefix=f".{final.name[:80]}.", suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as raw:
-            if compress:
-                with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
-                    yield cast(BinaryIO, packed)
-            else:
-                yield raw
-            raw.flush()
-            os.fsync(raw.fileno())
-        temporary.chmod(_permissions(final))
-        temporary.replace(final)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with atomic_path(path) as temporary, temporary.open("wb") as raw:
+        if compress:
+            with gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0, compresslevel=6) as packed:
+                yield cast(BinaryIO, packed)
+        else:
+            yield raw
+        raw.flush()
+        os.fsync(raw.fileno())
 
 
 def atomic_write(path: str | os.PathLike[str], content: str | bytes) -> Path:

@@ -15,6 +15,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
+from timm.layers import trunc_normal_
 from torch import Tensor, nn
 
 from refkit.losses.mask_referring import (
@@ -185,7 +186,7 @@ class MaskedTextHead(nn.Module):
         self.content_weight = content_weight
         self.relation_weight = relation_weight
         self.content = nn.Linear(width, vocabulary)
-        nn.init.trunc_normal_(self.content.weight, std=0.02, a=-0.02, b=0.02)
+        trunc_normal_(self.content.weight, std=0.02, a=-0.02, b=0.02)
         nn.init.zeros_(self.content.bias)
         self.relation = _perceptron(width, 1)
         self.relating = _switched(self.relation, relation_losses)

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
+from safetensors.torch import save_file
 from torch import Tensor
 
 from refkit.backbones.state import WeightError, read_state_dict
-from refkit.data.files import atomic_write
+from refkit.data.files import atomic_path
 from refkit.zoo.layouts import import_published
 from refkit.zoo.weights import described
 
@@ -44,8 +44,7 @@ def import_file(source: str | Path, layout: str, out: str | Path, **options: Any
         config, weights = import_published(layout, state, **(_stored_options(layout, settings) | given))
     except WeightError as error:
         raise WeightError(f"{source}: {error}") from error
-    tensors = {name: value.detach().contiguous().clone() for name, value in weights.items()}
-    atomic_write(out, save(tensors, metadata=described(config)))
+    _write({name: value.detach().contiguous() for name, value in weights.items()}, config, Path(out))
     return config
 
 
@@ -60,6 +59,12 @@ def read_published(path: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]]
     with torch.serialization.safe_globals(_ALLOWED):
         state, content = read_state_dict(path), _stored_settings(path)
     return state, content
+
+
+def _write(tensors: dict[str, Tensor], config: Mapping[str, Any], out: Path) -> None:
+    """Tensor by tensor, so that a file of several gigabytes is not in memory a second time."""
+    with atomic_path(out) as temporary:
+        save_file(tensors, temporary, metadata=described(config))
 
 
 def _stored_settings(path: str | Path) -> dict[str, Any]:

@@ -4,7 +4,15 @@ import stat
 
 import pytest
 
-from refkit.data.files import atomic_open, atomic_write, cache_dir, data_root, image_folder, is_gzip
+from refkit.data.files import (
+    atomic_open,
+    atomic_path,
+    atomic_write,
+    cache_dir,
+    data_root,
+    image_folder,
+    is_gzip,
+)
 
 
 def test_text_bytes_and_gzip(tmp_path):
@@ -53,3 +61,22 @@ def test_folders_come_from_option_then_environment_then_default(tmp_path, monkey
     monkeypatch.delenv("REFKIT_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_dir("a", "b") == tmp_path / "refkit" / "a" / "b" and cache_dir("a", "b").is_dir()
+
+
+def test_a_library_may_write_by_name(tmp_path):
+    """Such a library may replace the temporary file by one with other permissions."""
+    target = tmp_path / "folder" / "weights.bin"
+    with atomic_path(target) as temporary:
+        assert temporary.parent == target.parent and not target.exists()
+        temporary.unlink()
+        temporary.touch(mode=0o600)
+        temporary.write_bytes(b"all of it")
+    other = tmp_path / "folder" / "plain"
+    other.write_bytes(b"")
+    assert target.read_bytes() == b"all of it"
+    assert target.stat().st_mode == other.stat().st_mode
+    with pytest.raises(RuntimeError, match="stop"), atomic_path(target) as temporary:
+        temporary.write_bytes(b"half")
+        raise RuntimeError("stop")
+    assert target.read_bytes() == b"all of it"
+    assert sorted(path.name for path in target.parent.iterdir()) == ["plain", "weights.bin"]
