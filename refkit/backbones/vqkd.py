@@ -22,7 +22,7 @@ from timm.models.beit import Beit
 from torch import Tensor, nn
 
 from refkit.backbones.inputs import InputError
-from refkit.backbones.state import WeightError, load_strictly, read_state_dict
+from refkit.backbones.state import WeightError, load_strictly, locate, read_state_dict
 from refkit.registry import MODELS
 
 Precision = Literal["float32", "bfloat16"]
@@ -289,7 +289,7 @@ def tokenizer_state(path: str | Path) -> dict[str, Tensor]:
     Raises:
         WeightError: unreadable file, or none of a VQ-KD.
     """
-    state = read_state_dict(path)
+    state = read_state_dict(locate(path))
     if any(name.startswith(_INSIDE) for name in state):
         state = {name: value for name, value in state.items() if name.startswith(_INSIDE)}
     state = {name.removeprefix(_INSIDE): value for name, value in state.items()}
