@@ -7,9 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from refkit.backbones import BEiT3Backbone, CLIPBackbone, GroundingEncoder, WordTokenizer
-from refkit.heads import BoxHead, SimilarityBoxHead, SimilarityConstraintHead
-from refkit.models import CLIPPretrain, HiVG, OneRef
+from refkit.backbones import VQKD, BEiT3Backbone, CLIPBackbone, GroundingEncoder, WordTokenizer
+from refkit.data.preprocessor import ReferringPreprocessor
+from refkit.heads import (
+    BoxHead,
+    MaskedImageHead,
+    MaskedTextHead,
+    SimilarityBoxHead,
+    SimilarityConstraintHead,
+)
+from refkit.models import CLIPPretrain, HiVG, MRefM, OneRef, VQKDPretrain
 from refkit.registry import MODELS
 from refkit.structures import Frame, ReferringSample
 
@@ -31,6 +38,15 @@ BEIT3_SIZE = {
     "vocab_size": 40,
     "context_length": 12,
     "text_positions": 16,
+}
+VQKD_SIZE = {
+    "width": 24,
+    "layers": 1,
+    "heads": 2,
+    "image_size": 32,
+    "patch_size": 8,
+    "codes": 12,
+    "code_width": 4,
 }
 WORDS = [
     "red",
@@ -69,6 +85,32 @@ def oneref_config(**changes):
         "type": OneRef,
         "backbone": {"type": BEiT3Backbone, "size": BEIT3_SIZE, "drop_path": 0.0, "pad_id": 0},
         "heads": {"box": {"type": SimilarityBoxHead}, "constraint": {"type": SimilarityConstraintHead}},
+        **changes,
+    }
+
+
+def mrefm_config(**changes):
+    return {
+        "type": MRefM,
+        "data_preprocessor": {"type": ReferringPreprocessor},
+        "backbone": {"type": BEiT3Backbone, "size": BEIT3_SIZE, "drop_path": 0.0, "pad_id": 0},
+        "visual_tokenizer": {"type": VQKD, "size": VQKD_SIZE},
+        "heads": {
+            "constraint": {"type": SimilarityConstraintHead},
+            "masked_image": {"type": MaskedImageHead, "codes": VQKD_SIZE["codes"]},
+            "masked_text": {"type": MaskedTextHead, "vocabulary": 40, "context_length": 12},
+        },
+        **changes,
+    }
+
+
+def vqkd_config(**changes):
+    return {
+        "type": VQKDPretrain,
+        "data_preprocessor": {"type": ReferringPreprocessor},
+        "visual_tokenizer": {"type": VQKD, "size": VQKD_SIZE},
+        "teacher": {"type": CLIPBackbone, "size": SIZE},
+        "decoder_layers": 1,
         **changes,
     }
 
@@ -122,3 +164,17 @@ def inputs(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
         words = torch.randint(2, 38, (2 + row,), generator=generator)
         token_ids[row, : 4 + row] = torch.tensor([38, *words.tolist(), 39])
     return {"images": images, "padding": padding, "token_ids": token_ids}
+
+
+def masked_inputs(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """`inputs` with every third patch and every second word hidden."""
+    given = inputs(count, seed)
+    token_ids = given["token_ids"]
+    places = torch.arange(token_ids.shape[1])
+    token_masked = (token_ids != 0) & (places % 2 == 1)
+    return {
+        **given,
+        "patch_masked": (torch.arange(16) % 3 == 0).expand(count, 16),
+        "token_masked": token_masked,
+        "masked_token_ids": torch.where(token_masked, 37, token_ids),
+    }

@@ -12,7 +12,7 @@ from refkit.models import ReferringModel
 from refkit.registry import MODELS
 from refkit.zoo.weights import load_weights, save_weights
 
-BOXES_PER_SAMPLE = {"HiVG": 1, "CLIPPretrain": 3, "OneRef": 1}
+BOXES_PER_SAMPLE = {"HiVG": 1, "CLIPPretrain": 3, "OneRef": 1, "MRefM": 1, "VQKDPretrain": 1}
 PREDICTS = ["HiVG", "OneRef"]
 
 
@@ -23,6 +23,8 @@ def configs(tmp_path_factory):
         "HiVG": tiny.hivg_config(),
         "CLIPPretrain": tiny.pretrain_config(tokenizer),
         "OneRef": tiny.oneref_config(),
+        "MRefM": tiny.mrefm_config(schedule="both"),
+        "VQKDPretrain": tiny.vqkd_config(),
     }
 
 
@@ -38,7 +40,7 @@ def model(configs, family):
 
 @pytest.fixture
 def batch(family):
-    return tiny.inputs(4), tiny.samples(4, BOXES_PER_SAMPLE[family])
+    return tiny.masked_inputs(4), tiny.samples(4, BOXES_PER_SAMPLE[family])
 
 
 def total(losses):
