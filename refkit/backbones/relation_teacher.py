@@ -160,7 +160,7 @@ class CLIPTeacher(RelationTeacher):
         """Projected class tokens."""
         no_words = torch.zeros(len(images), 1, dtype=torch.int64, device=images.device)
         image = self.backbone({"images": images, "token_ids": no_words}).image
-        return F.normalize(image, dim=-1)  # type: ignore[arg-type]
+        return F.normalize(image, dim=-1)
 
     def words(self, token_ids: Tensor, text_mask: Tensor) -> Tensor:
         """Projected end-of-text tokens of the single words."""

@@ -77,3 +77,5 @@ def import_checkpoint(
         typer.echo(f'{out}: {family}; ask it with: refkit ground {out} PICTURE "a sentence"')
     else:
         typer.echo(f"{out}: a start for training, with --cfg-options model.{part}.weights={out}")
+    if family == "VQKD":
+        typer.echo("left out: decoder and statistics of the codebook, which only its own training reads")

@@ -210,7 +210,8 @@ class MRefM(OneRef):
             "patches": ("codes", codes, "visual tokenizer"),
             "words": ("vocabulary", getattr(size, "vocab_size", None), "backbone"),
         }
-        for name, head in self.heads.items():
+        heads: dict[str, Any] = dict(self.heads)
+        for name, head in heads.items():
             if _hides(head):
                 argument, there, owner = known[head.hides]
                 if there is not None and there != head.content.out_features:

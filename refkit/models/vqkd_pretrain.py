@@ -34,8 +34,8 @@ class VQKDPretrain(ReferringModel):
         decoder_layers: blocks of the decoder; 3 as published.
         decay: of the codebook's moving averages; 0.99 as published.
         restart_below: codes that stand for fewer patches of a batch, on average, begin again as vectors of
-            the batch. BEiT v2 has nothing like it (0); a small encoder that learns fast uses a handful of
-            codes without it.
+            the batch. BEiT v2 has nothing like it (0); a small encoder that learns fast soon uses few codes
+            without it.
         commitment: coefficient of the distance between a vector and its code; 1 as published.
         freeze, data_preprocessor: see `ReferringModel`.
     """
