@@ -39,7 +39,7 @@ class _QuickGELU(torch.autograd.Function):
         return (inner * _SLOPE).sigmoid_().mul_(inner)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable  # type: ignore[untyped-decorator]
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         (inner,) = ctx.saved_tensors
         gate = (inner * _SLOPE).sigmoid_()

@@ -172,6 +172,26 @@ class BEiT3Backbone(nn.Module):
                 levels[level] = states
         return levels, self.beit3.encoder.layer_norm(states), text_mask
 
+    def see(self, images: Tensor) -> Tensor:
+        """Pictures ``(B, 3, H, W)`` without words: unit ``(B, 1 + N, C)`` of class token and patches."""
+        none = torch.zeros(len(images), 0, dtype=torch.int64, device=images.device)
+        visual, _ = self._alone(self.beit3.embed(images, none, none.bool(), None), None)
+        return _unit(self.vision_head, visual)
+
+    def read(self, token_ids: Tensor, text_mask: Tensor) -> Tensor:
+        """Words ``(B, T)`` without a picture: unit vectors ``(B, T, C)``; ``text_mask`` True = a token."""
+        text = self.beit3.text_embed(token_ids) + self.beit3.encoder.text_positions(token_ids.shape[1])
+        text = text * text_mask[..., None].to(text.dtype)
+        _, text = self._alone((text[:, :0], text), text_mask[:, None, None])
+        return _unit(self.language_head, text)
+
+    def _alone(self, states: Pair, key_mask: Tensor | None) -> Pair:
+        """All blocks and the last norm, for a pair with one empty branch."""
+        for block in self.beit3.encoder.layers:
+            states = self._through(block, states, key_mask)
+        normed: Pair = self.beit3.encoder.layer_norm(states)
+        return normed
+
     def _through(self, block: nn.Module, states: Pair, key_mask: Tensor | None) -> Pair:
         if self.checkpointing and torch.is_grad_enabled():
             recomputed: Pair = checkpoint(block, *states, key_mask, use_reentrant=False)

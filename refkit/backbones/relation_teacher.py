@@ -118,23 +118,11 @@ class BEiT3Teacher(RelationTeacher):
 
     def pictures(self, images: Tensor) -> Tensor:
         """Projected class tokens."""
-        none = torch.zeros(len(images), 0, dtype=torch.int64, device=images.device)
-        states = self.backbone.beit3.embed(images, none, none.bool(), None)
-        visual, _ = self._through(states, None)
-        return F.normalize(self.backbone.vision_head(visual[:, 0]), dim=-1)
+        return self.backbone.see(images)[:, 0]
 
     def words(self, token_ids: Tensor, text_mask: Tensor) -> Tensor:
         """Projected words in the context of their sentence."""
-        beit3 = self.backbone.beit3
-        text = beit3.text_embed(token_ids) + beit3.encoder.text_positions(token_ids.shape[1])
-        text = text * text_mask[..., None].to(text.dtype)
-        _, text = self._through((text[:, :0], text), text_mask[:, None, None])
-        return F.normalize(self.backbone.language_head(text), dim=-1)
-
-    def _through(self, states: tuple[Tensor, Tensor], key_mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        for block in self.backbone.beit3.encoder.layers:
-            states = block(*states, key_mask)
-        return self.backbone.beit3.encoder.layer_norm(states)
+        return self.backbone.read(token_ids, text_mask)
 
 
 @MODELS.register_module()

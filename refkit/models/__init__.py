@@ -2,7 +2,7 @@
 
 from refkit import backbones, heads
 from refkit.models.base import ReferringModel
-from refkit.models.clip_pretrain import CLIPPretrain
+from refkit.models.contrast_pretrain import BEiT3Pretrain, CLIPPretrain
 from refkit.models.headed import HeadedModel
 from refkit.models.hivg import HiVG
 from refkit.models.mrefm import MRefM
@@ -10,6 +10,7 @@ from refkit.models.oneref import OneRef
 from refkit.models.vqkd_pretrain import VQKDPretrain
 
 __all__ = [
+    "BEiT3Pretrain",
     "CLIPPretrain",
     "HeadedModel",
     "HiVG",

@@ -8,11 +8,18 @@ import pytest
 import tiny_models as tiny
 import torch
 
-from refkit.models import ReferringModel
+from refkit.models import BEiT3Pretrain, ReferringModel
 from refkit.registry import MODELS
 from refkit.zoo.weights import load_weights, save_weights
 
-BOXES_PER_SAMPLE = {"HiVG": 1, "CLIPPretrain": 3, "OneRef": 1, "MRefM": 1, "VQKDPretrain": 1}
+BOXES_PER_SAMPLE = {
+    "HiVG": 1,
+    "CLIPPretrain": 3,
+    "BEiT3Pretrain": 3,
+    "OneRef": 1,
+    "MRefM": 1,
+    "VQKDPretrain": 1,
+}
 PREDICTS = ["HiVG", "OneRef"]
 
 
@@ -22,6 +29,11 @@ def configs(tmp_path_factory):
     return {
         "HiVG": tiny.hivg_config(),
         "CLIPPretrain": tiny.pretrain_config(tokenizer),
+        "BEiT3Pretrain": {
+            "type": BEiT3Pretrain,
+            "backbone": {**tiny.oneref_config()["backbone"], "size": {**tiny.BEIT3_SIZE, "linear_std": 0.2}},
+            "tokenizer": tokenizer,
+        },
         "OneRef": tiny.oneref_config(),
         "MRefM": tiny.mrefm_config(schedule="both"),
         "VQKDPretrain": tiny.vqkd_config(),

@@ -33,8 +33,8 @@ def research_style(model: nn.Module) -> Iterator[list[Tensor]]:
         stack.enter_context(_replaced(F, "scaled_dot_product_attention", _collecting(maps)))
         stack.enter_context(_replaced(grounding, "without_trailing_padding", lambda features: features))
         stack.enter_context(_replaced(activation.QuickGELU, "forward", _quick_gelu))
-        for module in (grounding, hilora):
-            stack.enter_context(_replaced(module, "recomputed", _kept))
+        for owner in (grounding, hilora):
+            stack.enter_context(_replaced(owner, "recomputed", _kept))
         if getattr(preprocessor, "trim_text", False):
             stack.enter_context(_replaced(preprocessor, "trim_text", False))
         for module in model.modules():

@@ -1,4 +1,4 @@
-"""Contrastive pre-training of a small CLIP: pictures with their sentences, regions with their captions.
+"""Contrastive pre-training of small towers: pictures with their sentences, regions with their captions.
 
 What a published CLIP learned from millions of pairs, a small twin learns here from drawn scenes: which words
 go with which look. The region term follows RegionCLIP (Zhong et al., CVPR 2022): a region is pooled from
@@ -7,6 +7,7 @@ patch tokens.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,15 +25,14 @@ from refkit.structures import Prediction, ReferringSample
 _MAX_SCALE = 100.0
 
 
-@MODELS.register_module()
-class CLIPPretrain(ReferringModel):
-    """Trains a `CLIPBackbone` with image-text and region-text contrast.
+class ContrastPretrain(ReferringModel):
+    """Trains two towers with image-text and region-text contrast; which towers, a subclass says.
 
     Each sample carries ``boxes (K, 4)`` and ``meta["captions"]``, one text per box. Equal texts in a batch
     are positives of each other's pictures and regions.
 
     Args:
-        backbone: `CLIPBackbone`; its weights, saved from here, are what `load_tower` and ``weights=`` read.
+        backbone: config of the towers; weights saved from here are what its ``weights=`` reads.
         tokenizer: for the captions; the same as the preprocessor's.
         image_weight: coefficient of the image-text loss.
         region_weight: coefficient of the region-text loss.
@@ -50,7 +50,7 @@ class CLIPPretrain(ReferringModel):
         data_preprocessor: Any = None,
     ) -> None:
         super().__init__(data_preprocessor, freeze)
-        self.backbone = MODELS.build({**backbone, "pooled": True})
+        self.backbone = MODELS.build(backbone)
         self.tokenizer = MODELS.build(tokenizer) if isinstance(tokenizer, dict) else tokenizer
         self.image_weight = image_weight
         self.region_weight = region_weight
@@ -61,12 +61,12 @@ class CLIPPretrain(ReferringModel):
 
         ``region_accuracy`` is the share of regions whose nearest caption in the batch is right.
         """
-        features = self.backbone(inputs)
         scale = self.backbone.scale.clamp(max=_MAX_SCALE)
         words = [sample.text for sample in data_samples]
-        pairs = contrast_logits(features.image, features.query, scale)
+        image, patches, grid = self.see(inputs)
+        pairs = contrast_logits(image, self.read(inputs["token_ids"]), scale)
         same = _equal(words, words, pairs.device)
-        regions = self._regions(features.visual, features.grid, data_samples)
+        regions = _regions(patches, grid, data_samples)
         captions = [caption for sample in data_samples for caption in _captions(sample)]
         logits, positives = self._match(regions, captions, scale)
         return {
@@ -82,30 +82,26 @@ class CLIPPretrain(ReferringModel):
             NoAnswerError: always.
         """
         raise NoAnswerError(
-            "CLIPPretrain has no head to predict with; train HiVG with its weights as the backbone's"
+            f"{type(self).__name__} has no head to predict with; train a model with its weights as the "
+            "backbone's"
         )
 
     def tensors(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
         """``image_embed (B, D)``, ``text_embed (B, D)`` and ``logits_per_text (B, B)``."""
-        features = self.backbone(inputs)
+        image, sentence = self.see(inputs)[0], self.read(inputs["token_ids"])
         return {
-            "image_embed": features.image,
-            "text_embed": features.query,
-            "logits_per_text": contrast_logits(features.query, features.image, self.backbone.scale),
+            "image_embed": image,
+            "text_embed": sentence,
+            "logits_per_text": contrast_logits(sentence, image, self.backbone.scale),
         }
 
-    def _regions(self, visual: Tensor, grid: tuple[int, int], samples: Sequence[ReferringSample]) -> Tensor:
-        """Embeddings ``(R, D)`` of all boxes of the batch: patch tokens averaged by covered area."""
-        most = max(len(sample.boxes) for sample in samples)
-        boxes = torch.zeros(len(samples), most, 4)
-        real = torch.zeros(len(samples), most, dtype=torch.bool)
-        for row, sample in enumerate(samples):
-            count = len(sample.boxes)
-            unit = np.asarray(grid[::-1] * 2) / np.asarray(sample.frame.canvas * 2)
-            boxes[row, :count] = torch.from_numpy(np.asarray(sample.boxes * unit, np.float32))
-            real[row, :count] = True
-        weights = patch_coverage(boxes.to(visual.device), grid)
-        return (weights.to(visual.dtype) @ self.backbone.project_visual(visual))[real.to(visual.device)]
+    @abstractmethod
+    def see(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """Pictures ``(B, D)``, their patches ``(B, N, D)`` in the shared space, and the grid of patches."""
+
+    @abstractmethod
+    def read(self, token_ids: Tensor) -> Tensor:
+        """Sentences ``(M, D)`` of ids ``(M, T)`` in the shared space."""
 
     def _match(self, regions: Tensor, captions: list[str], scale: Tensor) -> tuple[Tensor, Tensor]:
         """Logits and positives ``(R, M)`` of regions and the ``M`` different captions among theirs."""
@@ -113,9 +109,60 @@ class CLIPPretrain(ReferringModel):
         if not different:
             return regions.new_zeros(0, 0), regions.new_zeros(0, 0, dtype=torch.bool)
         ids = trim_to_longest(self.tokenizer(different)).to(regions.device)
-        _, words, end = self.backbone.encode_text(ids)
-        sentences = words[torch.arange(len(words), device=words.device), end]
-        return contrast_logits(regions, sentences, scale), _equal(captions, different, regions.device)
+        logits = contrast_logits(regions, self.read(ids), scale)
+        return logits, _equal(captions, different, regions.device)
+
+
+@MODELS.register_module()
+class CLIPPretrain(ContrastPretrain):
+    """A `CLIPBackbone`; see `ContrastPretrain`."""
+
+    def __init__(self, backbone: dict[str, Any], **settings: Any) -> None:
+        super().__init__({**backbone, "pooled": True}, **settings)
+
+    def see(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """The pooled class token and the projected patches of the last block."""
+        features = self.backbone(inputs)
+        return features.image, self.backbone.project_visual(features.visual), features.grid
+
+    def read(self, token_ids: Tensor) -> Tensor:
+        """The projected end-of-text token."""
+        _, words, end = self.backbone.encode_text(token_ids)
+        return words[torch.arange(len(words), device=words.device), end]
+
+
+@MODELS.register_module()
+class BEiT3Pretrain(ContrastPretrain):
+    """A `BEiT3Backbone`, whose branches see one modality each, as in BEiT-3's tuning for retrieval."""
+
+    def __init__(self, backbone: dict[str, Any], **settings: Any) -> None:
+        super().__init__(backbone, **settings)
+        self.backbone.train_for(("image", "sentence", "contrast_scale"))
+        self.apply_freeze()
+
+    def see(self, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor, tuple[int, int]]:
+        """The projected class token and patches of the vision branch alone."""
+        tokens = self.backbone.see(inputs["images"])
+        height, width = (side // self.backbone.size.patch_size for side in inputs["images"].shape[-2:])
+        return tokens[:, 0], tokens[:, 1:], (height, width)
+
+    def read(self, token_ids: Tensor) -> Tensor:
+        """The projected first token of the language branch alone."""
+        return self.backbone.read(token_ids, token_ids != self.backbone.pad_id)[:, 0]
+
+
+def _regions(patches: Tensor, grid: tuple[int, int], samples: Sequence[ReferringSample]) -> Tensor:
+    """Embeddings ``(R, D)`` of all boxes of the batch: patches ``(B, N, D)`` averaged by covered area."""
+    most = max(len(sample.boxes) for sample in samples)
+    boxes = torch.zeros(len(samples), most, 4)
+    real = torch.zeros(len(samples), most, dtype=torch.bool)
+    for row, sample in enumerate(samples):
+        count = len(sample.boxes)
+        unit = np.asarray(grid[::-1] * 2) / np.asarray(sample.frame.canvas * 2)
+        boxes[row, :count] = torch.from_numpy(np.asarray(sample.boxes * unit, np.float32))
+        real[row, :count] = True
+    weights = patch_coverage(boxes.to(patches.device), grid)
+    return (weights.to(patches.dtype) @ patches)[real.to(patches.device)]
 
 
 def patch_coverage(boxes: Tensor, grid: tuple[int, int]) -> Tensor:

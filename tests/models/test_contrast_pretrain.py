@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import tiny_models as tiny
 import torch
 
-from refkit.models.clip_pretrain import patch_coverage
+from refkit.models.contrast_pretrain import _regions, patch_coverage
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +31,22 @@ def test_coverage_by_hand():
 def test_regions_are_means_of_covered_patches(model):
     samples = tiny.samples(2, boxes=2)
     samples[0].boxes[1] = (8, 16, 16, 24)  # exactly the patch in row 2, column 1
-    features = model.backbone(tiny.inputs(2))
-    regions = model._regions(features.visual, features.grid, samples)
+    _, patches, grid = model.see(tiny.inputs(2))
+    regions = _regions(patches, grid, samples)
     assert regions.shape == (4, 32)
-    expected = model.backbone.project_visual(features.visual[0, 2 * 4 + 1])
-    torch.testing.assert_close(regions[1], expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(regions[1], patches[0, 2 * 4 + 1], rtol=0, atol=1e-6)
+
+
+def test_each_branch_of_beit3_alone_is_what_it_says_when_the_other_has_nothing():
+    backbone = tiny.build(tiny.oneref_config()["backbone"]).eval()
+    inputs = tiny.inputs(2)
+    words = inputs["token_ids"]
+    real = words != backbone.pad_id
+    seen, said = backbone.see(inputs["images"]), backbone.read(words, real)
+    assert seen.shape[1] == 1 + math.prod(backbone.size.grid) and said.shape[:2] == words.shape
+    torch.testing.assert_close(seen.norm(dim=-1), torch.ones(seen.shape[:2]))
+    cut = int(real.sum(dim=1).max())
+    torch.testing.assert_close(backbone.read(words[:, :cut], real[:, :cut])[real[:, :cut]], said[real])
 
 
 def test_equal_captions_are_positives_of_each_other(model):
