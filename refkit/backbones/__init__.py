@@ -6,6 +6,7 @@ from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.code_cache import CachedCodes
 from refkit.backbones.grounding import GroundingEncoder
 from refkit.backbones.hilora import AdapterError, HiLoRA
+from refkit.backbones.sentencepiece_tokenizer import SentencePieceTokenizer
 from refkit.backbones.tokenizer import CLIPTokenizer, Tokenizer, WordTokenizer
 from refkit.backbones.vqkd import VQKD
 
@@ -19,6 +20,7 @@ __all__ = [
     "CrossModalBridge",
     "GroundingEncoder",
     "HiLoRA",
+    "SentencePieceTokenizer",
     "Tokenizer",
     "WordTokenizer",
 ]

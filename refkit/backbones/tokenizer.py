@@ -1,7 +1,8 @@
 """Words to token ids: OpenAI CLIP's byte-pair vocabulary, or a closed list of words for small models.
 
 Both follow CLIP's convention: ``[start, words..., end, 0, 0, ...]``, where ``end`` is the largest id of the
-vocabulary, so that the end-of-text position is the argmax of the ids.
+vocabulary, so that the end-of-text position is the argmax of the ids. BEiT-3's convention is in
+`refkit.backbones.sentencepiece_tokenizer`.
 """
 
 from __future__ import annotations
@@ -35,22 +36,26 @@ class Tokenizer(ABC):
 
     Attributes:
         context_length: positions per text, start and end included.
-        vocab_size: number of ids; ``start_id`` and ``eot_id`` are the last two.
+        vocab_size: number of ids.
         pad_id: id of padding.
+        start_id: id before the words, by default the last but one.
+        eot_id: id after the words, by default the last.
         cut_texts: the different texts that have been cut so far.
     """
 
     pad_id = 0
 
-    def __init__(self, context_length: int, vocab_size: int) -> None:
+    def __init__(
+        self, context_length: int, vocab_size: int, start_id: int | None = None, eot_id: int | None = None
+    ) -> None:
         if context_length < 3:
             raise TokenizerError(
                 f"context_length is {context_length}; start, one word and end need at least 3"
             )
         self.context_length = context_length
         self.vocab_size = vocab_size
-        self.start_id = vocab_size - 2
-        self.eot_id = vocab_size - 1
+        self.start_id = vocab_size - 2 if start_id is None else start_id
+        self.eot_id = vocab_size - 1 if eot_id is None else eot_id
         self.cut_texts: set[str] = set()
 
     @abstractmethod

@@ -9,6 +9,7 @@ from torch import nn
 
 from refkit.backbones.beit3 import BEiT3Backbone
 from refkit.backbones.clip import CLIPBackbone
+from refkit.backbones.sentencepiece_tokenizer import SentencePieceTokenizer
 from refkit.backbones.tokenizer import WordTokenizer
 from refkit.inference.model_config import ModelConfig
 
@@ -17,7 +18,7 @@ def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
     """The config without references to files: what was read from them stands in the config itself.
 
     A backbone is described by its numbers (its weights are in the weights file, so nothing is downloaded when
-    the model is built again), a word tokenizer by its words.
+    the model is built again), a tokenizer by its vocabulary.
 
     Args:
         config: what ``model`` was built from.
@@ -33,4 +34,6 @@ def self_contained(config: ModelConfig, model: nn.Module) -> ModelConfig:
     tokenizer = getattr(getattr(model, "data_preprocessor", None), "tokenizer", None)
     if isinstance(tokenizer, WordTokenizer):
         content["data_preprocessor"]["tokenizer"]["vocabulary"] = tokenizer.words
+    elif isinstance(tokenizer, SentencePieceTokenizer):
+        content["data_preprocessor"]["tokenizer"]["content"] = tokenizer.content
     return ModelConfig(content, config.pipeline)
