@@ -53,6 +53,11 @@ class SentencePieceTokenizer(Tokenizer):
         self.mask_id = count + 1
         super().__init__(context_length, vocab_size=count + 2, start_id=0, eot_id=2)
 
+    @property
+    def replacements(self) -> range:
+        """Ids that stand in for a hidden word at random: all but start, padding and end, as released."""
+        return range(self.unk_id, self.mask_id + 1)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of the pieces of each text."""
         rows = self._pieces.encode([text.lower() for text in texts], num_threads=1)

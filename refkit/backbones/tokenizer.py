@@ -190,6 +190,16 @@ class WordTokenizer(Tokenizer):
         vocabulary = self._words.get_vocab()
         return sorted(vocabulary, key=lambda word: vocabulary[word])
 
+    @property
+    def mask_id(self) -> int:
+        """A hidden word is an unknown one."""
+        return self.unk_id
+
+    @property
+    def replacements(self) -> range:
+        """Ids that stand in for a hidden word at random: the words."""
+        return range(self.unk_id + 1, self.start_id)
+
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Word ids of each text."""
         encodings = self._words.encode_batch(list(texts), add_special_tokens=False)

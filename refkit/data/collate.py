@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,8 +28,8 @@ def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str
 
     Returns:
         ``{"inputs": {"images": (P, 3, H, W) uint8, "padding": (P, H, W) bool}, "data_samples": samples
-        without pixels}``, ``P`` being the number of samples, or with ``share`` that of different canvases, and
-        then ``inputs["image_index"] (B,)`` int64.
+        without pixels}`` and the samples' ``extras`` among the inputs, stacked; ``P`` is the number
+        of samples, or with ``share`` that of different canvases, and then ``inputs["image_index"] (B,)`` int64.
     """
     if not samples:
         raise ValueError("an empty batch cannot be collated")
@@ -46,8 +46,41 @@ def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str
     inputs = {"images": torch.from_numpy(images), "padding": torch.from_numpy(padding)}
     if share:
         inputs["image_index"] = torch.tensor(rows)
-    kept = [replace(sample, image=None, padding=None) for sample in fitted]
+    inputs |= _stacked_extras(samples)
+    kept = [replace(sample, image=None, padding=None, extras={}) for sample in fitted]
     return {"inputs": inputs, "data_samples": kept}
+
+
+def _stacked_extras(samples: Sequence[ReferringSample]) -> dict[str, torch.Tensor]:
+    """``extras`` of all samples by name, ``(B, ...)`` each."""
+    names = samples[0].extras.keys()
+    for sample in samples:
+        if sample.extras.keys() != names:
+            raise ValueError(
+                f"sample {sample.id!r} has extras {sorted(sample.extras)}, others in its batch have "
+                f"{sorted(names)}"
+            )
+    return {name: torch.from_numpy(np.stack([sample.extras[name] for sample in samples])) for name in names}
+
+
+def _stacked_extras(samples: Sequence[ReferringSample], taken: Container[str]) -> dict[str, torch.Tensor]:
+    """``(B, ...)`` of every array in the samples' extras."""
+    names = samples[0].extras.keys()
+    if clash := [name for name in names if name in taken]:
+        raise ValueError(f"extras[{clash[0]!r}] would replace an input of every model; give it another name")
+    for sample in samples:
+        if sample.extras.keys() != names:
+            raise ValueError(
+                f"samples of one batch have different extras: {samples[0].id} has {sorted(names)}, {sample.id} "
+                f"has {sorted(sample.extras)}; give every data set of a mixture the same masking transforms"
+            )
+        for name, first in samples[0].extras.items():
+            if sample.extras[name].shape != first.shape:
+                raise ValueError(
+                    f"extras[{name!r}]: {samples[0].id} has shape {first.shape}, {sample.id} "
+                    f"{sample.extras[name].shape}; pad all canvases to one size before masking"
+                )
+    return {name: torch.from_numpy(np.stack([sample.extras[name] for sample in samples])) for name in names}
 
 
 def _fitted(sample: ReferringSample, width: int, height: int) -> ReferringSample:

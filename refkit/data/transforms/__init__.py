@@ -17,6 +17,7 @@ from refkit.data.transforms.geometry import (
     Resize,
     TruncateBoxes,
 )
+from refkit.data.transforms.masking import HidePatches, HideWords
 from refkit.data.transforms.photometric import ColorJitter
 from refkit.data.transforms.primitives import DegenerateBoxError
 
@@ -24,6 +25,8 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "DegenerateBoxError",
+    "HidePatches",
+    "HideWords",
     "HorizontalFlip",
     "Letterbox",
     "Pad",
