@@ -88,8 +88,6 @@ class ReferringSample:
         masks: ``(K, H, W)`` bool, or None where the record has none or no transform asked for them.
         categories: ``K`` category names (empty strings where unknown).
         padding: ``(H, W)`` bool, True where the canvas is padding, or None without padding.
-        extras: arrays that a transform made for the model, of equal shape in all samples of a set; a batch
-            has them stacked among its inputs.
         meta: what a metric or a picture needs besides (``image_id``, ``file``, ``object``, ``kind``, …).
         extras: further inputs of the model by name, made by the last transforms; a batch stacks them, so all its
             samples have the same names and shapes.
@@ -103,7 +101,6 @@ class ReferringSample:
     masks: np.ndarray | None = None
     categories: list[str] = field(default_factory=list)
     padding: np.ndarray | None = None
-    extras: dict[str, np.ndarray] = field(default_factory=dict)
     meta: dict[str, Any] = field(default_factory=dict)
     extras: dict[str, np.ndarray] = field(default_factory=dict)
 

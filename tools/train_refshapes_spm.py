@@ -23,7 +23,7 @@ from refkit.data.refshapes.world import imagine
 
 SEED = 20
 SCENES = 300
-PIECES = 160
+PIECES = 200
 
 
 def texts(seed: int, scenes: int) -> list[str]:

@@ -28,8 +28,8 @@ def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str
 
     Returns:
         ``{"inputs": {"images": (P, 3, H, W) uint8, "padding": (P, H, W) bool}, "data_samples": samples
-        without pixels}`` and the samples' ``extras`` among the inputs, stacked; ``P`` is the number
-        of samples, or with ``share`` that of different canvases, and then ``inputs["image_index"] (B,)`` int64.
+        without pixels}`` and their ``extras`` among the inputs, stacked; ``P`` is the number of
+        samples, or with ``share`` that of different canvases, and then ``inputs["image_index"] (B,)`` int64.
     """
     if not samples:
         raise ValueError("an empty batch cannot be collated")
@@ -46,21 +46,9 @@ def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str
     inputs = {"images": torch.from_numpy(images), "padding": torch.from_numpy(padding)}
     if share:
         inputs["image_index"] = torch.tensor(rows)
-    inputs |= _stacked_extras(samples)
+    inputs |= _stacked_extras(samples, inputs)
     kept = [replace(sample, image=None, padding=None, extras={}) for sample in fitted]
     return {"inputs": inputs, "data_samples": kept}
-
-
-def _stacked_extras(samples: Sequence[ReferringSample]) -> dict[str, torch.Tensor]:
-    """``extras`` of all samples by name, ``(B, ...)`` each."""
-    names = samples[0].extras.keys()
-    for sample in samples:
-        if sample.extras.keys() != names:
-            raise ValueError(
-                f"sample {sample.id!r} has extras {sorted(sample.extras)}, others in its batch have "
-                f"{sorted(names)}"
-            )
-    return {name: torch.from_numpy(np.stack([sample.extras[name] for sample in samples])) for name in names}
 
 
 def _stacked_extras(samples: Sequence[ReferringSample], taken: Container[str]) -> dict[str, torch.Tensor]:

@@ -17,7 +17,6 @@ from refkit.data.transforms.geometry import (
     Resize,
     TruncateBoxes,
 )
-from refkit.data.transforms.masking import HidePatches, HideWords
 from refkit.data.transforms.photometric import ColorJitter
 from refkit.data.transforms.primitives import DegenerateBoxError
 
@@ -25,16 +24,16 @@ __all__ = [
     "ColorJitter",
     "Compose",
     "DegenerateBoxError",
-    "HidePatches",
-    "HideWords",
     "HorizontalFlip",
     "Letterbox",
+    "MaskText",
     "Pad",
     "RandomApply",
     "RandomCrop",
     "RandomResize",
     "RandomScale",
     "RandomTranslate",
+    "ReferringMask",
     "Resize",
     "Transform",
     "TruncateBoxes",

@@ -59,7 +59,9 @@ class ReferringMask:
         self.beta = require_probability("beta", beta)
         self.gamma = require_probability("gamma", gamma)
         if min_block < 1 or not 0 < aspect <= 1:
-            raise ValueError(f"min_block={min_block}, aspect={aspect}: expected at least 1, and 0 < aspect <= 1")
+            raise ValueError(
+                f"min_block={min_block}, aspect={aspect}: expected at least 1, and 0 < aspect <= 1"
+            )
         self.min_block, self.aspect = min_block, aspect
 
     def __call__(self, sample: ReferringSample, rng: np.random.Generator) -> ReferringSample:

@@ -44,7 +44,9 @@ def choose_hidden(
     """``count`` positions among ``first … last``: those ``before`` all others, then uniformly at random."""
     chosen = [place for place in before if first <= place <= last][:count]
     others = np.setdiff1d(np.arange(first, last + 1), chosen)
-    return np.concatenate((np.array(chosen, np.int64), rng.choice(others, count - len(chosen), replace=False)))
+    return np.concatenate(
+        (np.array(chosen, np.int64), rng.choice(others, count - len(chosen), replace=False))
+    )
 
 
 def replace_hidden(
