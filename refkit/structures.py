@@ -89,8 +89,8 @@ class ReferringSample:
         categories: ``K`` category names (empty strings where unknown).
         padding: ``(H, W)`` bool, True where the canvas is padding, or None without padding.
         meta: what a metric or a picture needs besides (``image_id``, ``file``, ``object``, ``kind``, …).
-        extras: further inputs of the model by name, made by the last transforms; a batch stacks them, so all its
-            samples have the same names and shapes.
+        extras: further inputs of the model by name, made by the last transforms. A batch stacks them, so all
+            of its samples have the same names and shapes.
     """
 
     id: str

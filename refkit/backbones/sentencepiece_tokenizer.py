@@ -55,7 +55,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     @property
     def replacements(self) -> range:
-        """Ids that stand in for a hidden word at random: all but start, padding and end, as released."""
+        """Ids that may stand in for a hidden word: all from unknown to mask, both included, as released."""
         return range(self.unk_id, self.mask_id + 1)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

@@ -197,7 +197,7 @@ class WordTokenizer(Tokenizer):
 
     @property
     def replacements(self) -> range:
-        """Ids that stand in for a hidden word at random: the words."""
+        """Ids that may stand in for a hidden word: those of the words."""
         return range(self.unk_id + 1, self.start_id)
 
     def encode(self, texts: Sequence[str]) -> list[list[int]]:

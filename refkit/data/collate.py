@@ -59,8 +59,9 @@ def _stacked_extras(samples: Sequence[ReferringSample], taken: Container[str]) -
     for sample in samples:
         if sample.extras.keys() != names:
             raise ValueError(
-                f"samples of one batch have different extras: {samples[0].id} has {sorted(names)}, {sample.id} "
-                f"has {sorted(sample.extras)}; give every data set of a mixture the same masking transforms"
+                f"samples of one batch have different extras: {samples[0].id} has {sorted(names)}, "
+                f"{sample.id} has {sorted(sample.extras)}; give "
+                "every data set of a mixture the same masking transforms"
             )
         for name, first in samples[0].extras.items():
             if sample.extras[name].shape != first.shape:

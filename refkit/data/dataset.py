@@ -261,6 +261,7 @@ def _meta(record: Record) -> dict[str, Any]:
         "file": record.image.file,
         "object": record.object,
         "kind": facts.get("kind"),
+        "roles": facts.get("roles"),
         "any": any(target.any for target in record.targets) or None,
         "references": record.references,
         "labels": record.labels,

@@ -166,6 +166,11 @@ class Roles:
     subject: str | None = None
     object: str | None = None
 
+    def to_json(self) -> dict[str, str]:
+        """As records store them, ``facts["roles"]``; what there is not is left out."""
+        named = {"subject": self.subject, "object": self.object}
+        return {name: word for name, word in named.items() if word is not None}
+
 
 Parser = Callable[[str], Roles]
 

@@ -17,6 +17,7 @@ from refkit.data.transforms.geometry import (
     Resize,
     TruncateBoxes,
 )
+from refkit.data.transforms.masking import MaskText, ReferringMask
 from refkit.data.transforms.photometric import ColorJitter
 from refkit.data.transforms.primitives import DegenerateBoxError
 

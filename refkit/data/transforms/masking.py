@@ -1,4 +1,4 @@
-"""Transforms that hide patches and words for masked modelling. They stand last: they fit the final canvas and text."""
+"""Transforms that hide patches and words, for masked modelling; they stand last, after canvas and text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from refkit.data.arguments import require_choice, require_length, require_probability
-from refkit.data.phrase_parser import parse_phrase
+from refkit.data.roles import roles_by_rules
 from refkit.data.transforms import patch_masks, word_masks
 from refkit.data.transforms.primitives import canvas_image
 from refkit.registry import MODELS, TRANSFORMS
@@ -23,16 +23,16 @@ Rule = Literal["published", "paper", "uniform"]
 class ReferringMask:
     """Hides patches, most of them where the target is: ``extras["patch_masked"] (N,)`` bool, row-major.
 
-    ========== ========================================================== ===================================
-    rule       region                                                     what is hidden
-    ========== ========================================================== ===================================
-    published  corners cut to whole patches, one patch more on each side  ``beta`` of the picture, then
-                                                                          ``gamma`` of the region drawn anew
-    paper      the patches that the box touches                           ``gamma`` of it in blocks
-                                                                          (Algorithm 1), ``beta`` around it
-    uniform    none                                                       ``beta`` of the picture: plain masked
-                                                                          modelling, for comparison
-    ========== ========================================================== ===================================
+    ========== =============================================== ==============================================
+    rule       region                                          what is hidden
+    ========== =============================================== ==============================================
+    published  corners cut to whole patches, one patch more    ``beta`` of the picture, then ``gamma`` of the
+               on each side                                    region drawn anew
+    paper      the patches that the box touches                ``gamma`` of it in blocks (Algorithm 1),
+                                                               ``beta`` around it
+    uniform    none                                            ``beta`` of the picture: plain masked
+                                                               modelling, for comparison
+    ========== =============================================== ==============================================
 
     Several targets are one region; without a target nothing but ``beta`` counts.
 
@@ -97,20 +97,20 @@ class ReferringMask:
 class MaskText:
     """Hides words: ``extras["token_masked"] (T,)`` bool and ``extras["masked_token_ids"] (T,)`` int64.
 
-    ========== ================================================================================================
+    ========== ================================================================================
     rule       what can be hidden
-    ========== ================================================================================================
-    published  words and the end token; first subject and object of the sentence, where they are one token each
+    ========== ================================================================================
+    published  words and the end token; first subject and object, where they are one token each
     paper      words only; first all tokens of subject and object
     uniform    words only, all alike: plain masked modelling, for comparison
-    ========== ================================================================================================
+    ========== ================================================================================
 
-    The paper gives the ratio alone; what the rule ``paper`` adds is the reading of its text. Subject and object
-    are those stored with the record (``meta["parse"]``, see ``refkit data parse``), or else found by the
-    rules that this command uses by default.
+    The paper states the ratio alone; the rest of the rule ``paper`` is how refkit reads it. Subject and
+    object are those stored with the record (``meta["roles"]``, see ``refkit data parse``), or else found by
+    the rules that this command uses by default.
 
     Args:
-        tokenizer: of the model, or its config; it needs a mask token (`SentencePieceTokenizer`).
+        tokenizer: of the model, or its config; it states ``mask_id`` and ``replacements``.
         rule: see above.
         ratio: share of the tokens that is hidden, at least one.
     """
@@ -124,7 +124,8 @@ class MaskText:
         built: Any = MODELS.build(dict(tokenizer)) if isinstance(tokenizer, Mapping) else tokenizer
         if not hasattr(built, "mask_id"):
             raise ValueError(
-                f"tokenizer: {type(built).__name__} has no token for a masked word; take a SentencePieceTokenizer"
+                f"tokenizer: {type(built).__name__} has no token for a masked word; take a "
+                "SentencePieceTokenizer"
             )
         self.tokenizer = built
         self.rule = require_choice("rule", rule, _RULES)
@@ -146,14 +147,14 @@ class MaskText:
         hidden = word_masks.choose_hidden(rng, 1, last, count, self._first(sample, ids))
         masked = np.zeros(len(ids), bool)
         masked[hidden] = True
-        limits = self.tokenizer.mask_id, self.tokenizer.unk_id
-        seen = word_masks.replace_hidden(rng, ids, hidden, *limits)
+        stand_ins = self.tokenizer.mask_id, self.tokenizer.replacements
+        seen = word_masks.replace_hidden(rng, ids, hidden, *stand_ins)
         return replace(sample, extras={**sample.extras, "token_masked": masked, "masked_token_ids": seen})
 
     def _first(self, sample: ReferringSample, ids: np.ndarray) -> list[int]:
         """Positions of subject and object."""
         if self.rule == "uniform":
             return []
-        parse = sample.meta.get("parse") or parse_phrase(sample.text).to_json()
-        wanted = [parse[part] for part in ("subject", "object") if parse.get(part)]
+        roles = sample.meta.get("roles") or roles_by_rules(sample.text).to_json()
+        wanted = [roles[part] for part in ("subject", "object") if roles.get(part)]
         return word_masks.positions_of(self.tokenizer.spell(ids.tolist()), wanted, self.rule == "paper")

@@ -1,8 +1,9 @@
 """Which patches of a picture are hidden: pure functions over a grid of patches.
 
-Referring-aware dynamic masking (OneRef, section 3.2): more is hidden where the target is, so that it has to be
-told from the sentence and from what is around it. ``beta`` is the share hidden around the target, ``gamma`` the
-share hidden of the region. A share ``r`` of ``n`` patches means exactly ``n - int(n (1 - r))`` of them.
+Referring-aware dynamic masking (OneRef, section 3.2): more is hidden where the target is, so that it has to
+be told from the sentence and from what is around it. ``beta`` is the share hidden around the target,
+``gamma`` the share hidden of the region. A share ``r`` of ``n`` patches means exactly
+``n - int(n (1 - r))`` of them.
 """
 
 from __future__ import annotations

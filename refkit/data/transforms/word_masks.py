@@ -1,7 +1,7 @@
 """Which words of a sentence are hidden, and what stands in their place: pure functions over token ids.
 
-Referring-aware text masking of OneRef (released code; spec 5.5): the words that say what is meant, the subject
-and the object of the sentence, are hidden first.
+Referring-aware text masking of OneRef (released code; spec 5.5): the words that say what is meant, subject
+and object of the sentence, are hidden first.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 MASKED, KEPT = 0.8, 0.1
-"""Shares of hidden tokens that become the mask token, and that stay what they are; the rest become any token."""
+"""Shares of hidden tokens that become the mask token, and that stay; the rest become any token."""
 
 
 def hidden_words(count: int, ratio: float) -> int:
@@ -50,7 +50,7 @@ def choose_hidden(
 
 
 def replace_hidden(
-    rng: np.random.Generator, ids: np.ndarray, hidden: np.ndarray, mask_id: int, lowest: int
+    rng: np.random.Generator, ids: np.ndarray, hidden: np.ndarray, mask_id: int, replacements: range
 ) -> np.ndarray:
     """What the model sees: 80 % of the hidden tokens masked, 10 % kept, 10 % random.
 
@@ -59,13 +59,13 @@ def replace_hidden(
         ids: ``(T,)`` int64.
         hidden: positions.
         mask_id: the mask token.
-        lowest: random tokens are uniform in ``lowest … mask_id`` (released code; both ends included).
+        replacements: ids that random tokens come from.
 
     Returns:
         ``(T,)`` int64.
     """
     draw = rng.random(len(hidden))
-    anything = rng.integers(lowest, mask_id + 1, len(hidden))
+    anything = rng.integers(replacements.start, replacements.stop, len(hidden))
     seen = ids.copy()
     seen[hidden] = np.where(draw < MASKED, mask_id, np.where(draw < MASKED + KEPT, ids[hidden], anything))
     return seen
