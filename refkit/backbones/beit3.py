@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from refkit.backbones.beit3_layers import BEiT3, Pair, truncated_linear
+from refkit.backbones.beit3_layers import BEiT3, Pair, truncated_linear, widen_modality_gap
 from refkit.backbones.beit3_sizes import BEiT3Size, beit3_size
 from refkit.backbones.beit3_weights import load_backbone
 from refkit.backbones.inputs import InputError, check_inputs
@@ -45,6 +45,8 @@ class BEiT3Backbone(nn.Module):
         checkpointing: recompute every block on the way back instead of keeping what is inside it.
         pad_id: id of padding where the inputs have no ``token_padding``.
         weights: None (random) or a file, see `load_backbone`.
+        modality_gap: after that, make every token look at its own modality first, see
+            `widen_modality_gap`; 0 = leave the weights as they are. Not in OneRef.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class BEiT3Backbone(nn.Module):
         checkpointing: bool = False,
         pad_id: int = 1,
         weights: str | Path | None = None,
+        modality_gap: float = 0.0,
     ) -> None:
         super().__init__()
         self.size = beit3_size(size, image_size)
@@ -76,6 +79,8 @@ class BEiT3Backbone(nn.Module):
             truncated_linear(self.vision_head, self.size.linear_std)
         if weights is not None:
             load_backbone(self, weights, self.size.grid)
+        if modality_gap:
+            widen_modality_gap(self.beit3, modality_gap)
 
     @property
     def feature_sizes(self) -> FeatureSizes:

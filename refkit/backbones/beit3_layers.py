@@ -206,3 +206,20 @@ def truncated_linear(layer: nn.Linear, std: float) -> None:
     trunc_normal_(layer.weight, std=std, a=-std, b=std)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)
+
+
+@torch.no_grad()
+def widen_modality_gap(model: BEiT3, gap: float) -> None:
+    """Move queries and keys of each branch ``gap`` along one direction, the other branch's against it.
+
+    Logits of attention grow by ``gap**2 / sqrt(head width)`` within a modality and fall by as much across.
+    For branches that were trained alone: together, their untrained cross-attention would drown the words,
+    which are far fewer than the patches. What crosses is learnt from there.
+    """
+    for block in model.encoder.layers:
+        attention: MultiwayAttention = block.self_attn  # type: ignore[assignment]
+        for layer in (attention.q_proj, attention.k_proj):
+            for branch, sign in (("A", 1.0), ("B", -1.0)):
+                linear: nn.Linear = layer[branch]  # type: ignore[assignment]
+                width = linear.out_features // attention.heads
+                linear.bias += sign * gap * width**-0.5
