@@ -1,0 +1,44 @@
+"""The shipped vocabulary of the small models is what its script trains."""
+
+from __future__ import annotations
+
+import runpy
+
+import pytest
+from sentencepiece import SentencePieceProcessor
+
+from refkit.backbones import SentencePieceTokenizer
+from refkit.data.refshapes.dataset import RefShapesDataset
+from refkit.data.refshapes.expressions import vocabulary
+
+
+@pytest.fixture(scope="module")
+def script(request):
+    return runpy.run_path(str(request.config.rootpath / "tools" / "train_refshapes_spm.py"))
+
+
+@pytest.fixture(scope="module")
+def shipped(request):
+    path = request.config.rootpath / "model_zoo" / "refshapes" / "refshapes.spm"
+    return SentencePieceTokenizer(path, context_length=24)
+
+
+def test_training_again_gives_the_shipped_pieces(script, shipped):
+    packed = script["train"](script["texts"](script["SEED"], script["SCENES"]))
+    trained = SentencePieceProcessor(model_proto=packed)
+    stored = SentencePieceProcessor(model_file=shipped.model)
+    names = [[part.id_to_piece(i) for i in range(part.get_piece_size())] for part in (trained, stored)]
+    assert names[0] == names[1]
+
+
+def test_every_word_of_refshapes_is_one_piece_and_none_is_unknown(shipped):
+    words = {word for text in vocabulary() for word in text.lower().split()}
+    for word, ids in zip(sorted(words), shipped.encode(sorted(words)), strict=True):
+        assert len(ids) == 1 and ids != [shipped.unk_id], word
+
+
+def test_expressions_fit(shipped):
+    data = RefShapesDataset(scenes=40, scene_seed=99)
+    ids = shipped([data.record(index).text for index in range(len(data))])
+    assert not shipped.cut_texts
+    assert (ids != shipped.unk_id).all()
