@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from refkit.backbones.state import locate
 from refkit.backbones.tokenizer import Tokenizer, TokenizerError
 from refkit.registry import MODELS
 
@@ -46,7 +47,7 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: str | Path, context_length: int = 64, content: str | None = None) -> None:
         self.model = str(model)
-        packed = _read(Path(model)) if content is None else _unpacked(content, self.model)
+        packed = _read(locate(model)) if content is None else _unpacked(content, self.model)
         self._pieces = _processor(packed, self.model)
         self.content = base64.b64encode(packed).decode("ascii")
         count = self._pieces.get_piece_size()

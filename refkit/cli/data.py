@@ -1,4 +1,4 @@
-"""``refkit data``: import, check, count, audit and show records."""
+"""``refkit data``: import, check, count, audit, show and parse records."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _PLACES = 5
 EXIT_FOUND = 1
 """Exit code when a file was read and something is wrong with it (2: it could not be read)."""
 
-app = typer.Typer(no_args_is_help=True, help="Import, check, count, audit and show records.")
+app = typer.Typer(no_args_is_help=True, help="Import, check, count, audit, show and parse records.")
 app.add_typer(data_import.make_app(), name="import")
 
 Files = Annotated[list[Path], typer.Argument(help="Records files (.jsonl or .jsonl.gz).", show_default=False)]
@@ -134,6 +134,24 @@ def show_command(
     folder = image_folder(read_header(file).image_root, image_root, data_root)
     written = show(file, out, folder, count, seed, identity or (), width, columns, track)
     typer.echo(written)
+
+
+@app.command("parse")
+def parse_command(
+    file: Annotated[Path, typer.Argument(help="Records file (.jsonl or .jsonl.gz).", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Records file to write.", show_default=False)],
+    parser: Annotated[str, typer.Option(help="rules, or spacy with en_core_web_md as released.")] = "rules",
+) -> None:
+    """Store subject and object of every expression: the words that Mask Referring Modeling hides first.
+
+    They are written as facts["roles"]; records, their ids and digests of the evaluation stay what they are.
+
+    Example: refkit data parse records/refcoco.unc.train.jsonl --out records/refcoco.unc.train.parsed.jsonl
+    """
+    from refkit.data.roles import write_roles
+
+    counts = write_roles(file, out, parser, track)
+    typer.echo(f"{out}: {counts.records:,} records, {counts.subjects:,} subjects, {counts.objects:,} objects")
 
 
 def _with_folders(sides: list[ImageSet], data_root: Path | None) -> list[tuple[ImageSet, Path | None]]:

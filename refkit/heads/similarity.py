@@ -27,16 +27,26 @@ class SimilarityConstraintHead(nn.Module):
         width: not used: the backbone's shared space decides.
         focal_weight, dice_weight: coefficients of the two losses; 20 and 2 in OneRef.
         scale: factor of the cosines in the losses, an inverse temperature; 1 in OneRef.
+        threshold: cosine at which a patch is as likely inside as outside; 0 in OneRef. After contrastive
+            pre-training, where all cosines are high, the losses would otherwise first turn all patches away
+            from all sentences.
     """
 
     needs = ("similarity",)
     answers = False
 
     def __init__(
-        self, *, width: int, focal_weight: float = 20.0, dice_weight: float = 2.0, scale: float = 1.0
+        self,
+        *,
+        width: int,
+        focal_weight: float = 20.0,
+        dice_weight: float = 2.0,
+        scale: float = 1.0,
+        threshold: float = 0.0,
     ) -> None:
         super().__init__()
         self.scale = scale
+        self.threshold = threshold
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
 
@@ -56,7 +66,7 @@ class SimilarityConstraintHead(nn.Module):
     def loss(self, features: Features, data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
         """`losses` against the patches whose upper left corner lies in a target box; padding is negative."""
         target = box_map(data_samples, features.grid, _CORNER)
-        return self.losses(self(features) * self.scale, torch.from_numpy(target))
+        return self.losses((self(features) - self.threshold) * self.scale, torch.from_numpy(target))
 
     def losses(self, similarity: Tensor, target: Tensor) -> dict[str, Tensor]:
         """``loss_mrm_focal`` and ``loss_mrm_dice``, coefficients included.

@@ -27,6 +27,9 @@ class OneRef(HeadedModel):
         data_preprocessor: see MMEngine.
         adapters: `HiLoRA`, see `ReferringModel`.
         without: names of heads that are switched off (``heads.mask``).
+
+    Raises:
+        TokenizerError: the preprocessor's vocabulary is not that of the backbone's word table.
     """
 
     masks_patches = False
@@ -43,11 +46,19 @@ class OneRef(HeadedModel):
     ) -> None:
         super().__init__(data_preprocessor, freeze, adapters, without)
         self.backbone = MODELS.build(backbone)
+        self._check_vocabulary()
         self.heads = self.build_heads(heads, self.backbone.feature_sizes.levels[-1])
         if hasattr(self.backbone, "train_for"):
             read = {field for head in self.heads.values() for field in head.needs}  # type: ignore[union-attr]
             self.backbone.train_for(read, masking=self.masks_patches)
         self.apply_freeze()
+
+    def _check_vocabulary(self) -> None:
+        """Whether tokenizer and word table belong together, where both are known."""
+        tokenizer = getattr(self.data_preprocessor, "tokenizer", None)
+        size = getattr(self.backbone, "size", None)
+        if hasattr(tokenizer, "check_rows") and hasattr(size, "vocab_size"):
+            tokenizer.check_rows(size.vocab_size)
 
     def features(self, inputs: Mapping[str, Tensor], attention: bool = False) -> Features:
         """The backbone's features; ``attention`` asks for its maps."""

@@ -108,3 +108,11 @@ def test_a_scale_sharpens_weights_and_losses(head):
     for name, value in sharp.loss(given, samples()).items():
         torch.testing.assert_close(value, expected[name])
     torch.testing.assert_close(sharp(given), given.similarity)  # what it hands out are cosines still
+
+
+def test_a_threshold_shifts_the_losses_only():
+    given = features()
+    head, plain = SimilarityConstraintHead(width=8, threshold=0.5), SimilarityConstraintHead(width=8)
+    target = torch.from_numpy(box_map(samples(), given.grid, 0.0))
+    assert head.loss(given, samples()) == plain.losses(given.similarity - 0.5, target)
+    torch.testing.assert_close(head(given), given.similarity)

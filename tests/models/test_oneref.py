@@ -9,7 +9,9 @@ import pytest
 import tiny_models as tiny
 import torch
 
-from refkit.backbones import BEiT3Backbone, CLIPBackbone
+from refkit.backbones import BEiT3Backbone, CLIPBackbone, SentencePieceTokenizer
+from refkit.backbones.tokenizer import TokenizerError
+from refkit.data.preprocessor import ReferringPreprocessor
 from refkit.heads import CosineMaskHead, SimilarityBoxHead, SimilarityConstraintHead
 from refkit.models import OneRef
 from refkit.models.headed import NoAnswerError
@@ -104,3 +106,13 @@ def test_weights_of_hivg_do_not_fit(tmp_path):
         load_weights(tiny.build(tiny.oneref_config()), tmp_path / "hivg.safetensors")
     with pytest.raises(WeightError, match="no BEiT-3 in it"):
         BEiT3Backbone(tiny.BEIT3_SIZE, weights=tmp_path / "hivg.safetensors")
+
+
+def test_a_vocabulary_of_another_model_is_refused_when_the_model_is_built():
+    words = {"type": SentencePieceTokenizer, "model": "model_zoo/refshapes/refshapes.spm"}
+    preprocessor = {"type": ReferringPreprocessor, "tokenizer": words}
+    config = tiny.oneref_config(heads=BOX) | {"data_preprocessor": preprocessor}
+    with pytest.raises(
+        TokenizerError, match=r"refshapes.spm: this vocabulary has 202 ids, but .* has .* rows"
+    ):
+        tiny.build(config)
