@@ -4,8 +4,10 @@ from refkit.backbones.beit3 import BEiT3Backbone
 from refkit.backbones.bridge import CrossModalBridge
 from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.code_cache import CachedCodes
+from refkit.backbones.eva import BEiT3Tower, CLIPTower, EVATower, TimmTower
 from refkit.backbones.grounding import GroundingEncoder
 from refkit.backbones.hilora import AdapterError, HiLoRA
+from refkit.backbones.region import RegionEncoder
 from refkit.backbones.sentencepiece_tokenizer import SentencePieceTokenizer
 from refkit.backbones.tokenizer import CLIPTokenizer, Tokenizer, WordTokenizer
 from refkit.backbones.vqkd import VQKD
@@ -14,13 +16,18 @@ __all__ = [
     "VQKD",
     "AdapterError",
     "BEiT3Backbone",
+    "BEiT3Tower",
     "CLIPBackbone",
     "CLIPTokenizer",
+    "CLIPTower",
     "CachedCodes",
     "CrossModalBridge",
+    "EVATower",
     "GroundingEncoder",
     "HiLoRA",
+    "RegionEncoder",
     "SentencePieceTokenizer",
+    "TimmTower",
     "Tokenizer",
     "WordTokenizer",
 ]
