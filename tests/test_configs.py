@@ -229,7 +229,7 @@ def test_schedules_reach_the_end_of_training(path):
     if last.get("by_epoch", True):
         assert last.end == epochs
     elif "scenes" in loader.dataset:
-        samples = len(DATASETS.build(copy.deepcopy(loader.dataset)))
+        samples = loader.sampler.get("samples") or len(DATASETS.build(copy.deepcopy(loader.dataset)))
         iterations = epochs * -(-samples // loader.batch_size)
         assert abs(last.end - iterations) <= 0.02 * iterations, f"{last.end} of {iterations} iterations"
 
