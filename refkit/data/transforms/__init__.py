@@ -20,6 +20,7 @@ from refkit.data.transforms.geometry import (
 from refkit.data.transforms.masking import MaskText, ReferringMask
 from refkit.data.transforms.photometric import ColorJitter
 from refkit.data.transforms.primitives import DegenerateBoxError
+from refkit.data.transforms.region_views import RegionViews
 
 __all__ = [
     "ColorJitter",
@@ -35,6 +36,7 @@ __all__ = [
     "RandomScale",
     "RandomTranslate",
     "ReferringMask",
+    "RegionViews",
     "Resize",
     "Transform",
     "TruncateBoxes",
