@@ -14,13 +14,14 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, trunc_normal_
+from timm.layers import DropPath, build_sincos2d_pos_embed, trunc_normal_
 from torch import Tensor, nn
 
 from refkit.backbones.beit3_sizes import POSITION_OFFSET, BEiT3Size
 from refkit.backbones.beit3_weights import resize_positions
 
 Pair = tuple[Tensor, Tensor]
+_TEMPERATURE = 100.0
 
 
 class Multiway(nn.ModuleDict):
@@ -188,6 +189,8 @@ class BEiT3(nn.Module):
         nn.init.normal_(self.text_embed.weight, std=size.width**-0.5)
         for table in self.encoder.embed_positions.values():
             nn.init.normal_(table.weight, std=size.position_std)  # type: ignore[arg-type]
+        if size.smooth_positions:
+            smooth_positions(self.encoder.visual_positions(size.grid)[1:], size)
 
     def embed(
         self, images: Tensor, token_ids: Tensor, text_mask: Tensor, patch_masked: Tensor | None
@@ -198,6 +201,13 @@ class BEiT3(nn.Module):
         visual = self.vision_embed(images, patch_masked) + self.encoder.visual_positions(grid)
         text = self.text_embed(token_ids) + self.encoder.text_positions(token_ids.shape[1])
         return visual, text * text_mask[..., None].to(text.dtype)
+
+
+@torch.no_grad()
+def smooth_positions(table: Tensor, size: BEiT3Size) -> None:
+    """Fill ``table (N, C)`` with sines and cosines of row and column; the longest wave is many grids long."""
+    waves = build_sincos2d_pos_embed(list(size.grid), size.width, temperature=_TEMPERATURE)
+    table.copy_(waves * (size.position_std / waves.std()))
 
 
 def truncated_linear(layer: nn.Linear, std: float) -> None:

@@ -26,6 +26,9 @@ class BEiT3Size:
         linear_std: deviation of the weights of linear layers at random initialisation, cut at one deviation;
             published: 0.02 for widths of 768 and 1024. A narrow model needs more, in proportion to
             ``width ** -0.5``, or its attention stays flat and its cosines jump from step to step.
+        smooth_positions: at random initialisation, positions of patches are sines and cosines of row and
+            column, of deviation ``position_std``, so that neighbours are alike, as trained tables come to be.
+            Not in BEiT-3.
     """
 
     width: int
@@ -39,6 +42,7 @@ class BEiT3Size:
     text_positions: int = 1024
     position_std: float = 1.0
     linear_std: float = 0.02
+    smooth_positions: bool = False
 
     def __post_init__(self) -> None:
         if self.width % self.heads:

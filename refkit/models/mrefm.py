@@ -52,7 +52,8 @@ class MRefM(OneRef):
 
     Beside the inputs of every model it reads those of the masking transforms: ``patch_masked (B, N)`` bool,
     ``masked_token_ids (B, T)`` int64 and ``token_masked (B, T)`` bool. Heads that hide nothing, like
-    `SimilarityConstraintHead`, learn in both kinds of steps. Weights saved from here are those of a `OneRef`
+    `SimilarityConstraintHead`, learn in both kinds of steps. Where a stage switches off all that hide
+    (``without``), it is a fine-tuning in the same run. Weights saved from here are those of a `OneRef`
     with two more heads: ``model.backbone.weights`` of a fine-tuning takes backbone and projections from them.
 
     Args:
@@ -104,6 +105,8 @@ class MRefM(OneRef):
         if switches["schedule"] not in _SCHEDULES:
             raise ValueError(f"schedule={schedule!r}; expected one of {', '.join(_SCHEDULES)}")
         super().__init__(backbone, _switched(heads, switches), **settings)
+        if not any(_hides(head) for head in self.heads.values()):
+            raise ValueError("MRefM has no head that predicts what is hidden; give it a MaskedImageHead")
         self.switches = switches
         self.targets = TargetMaker(visual_tokenizer, relation_teacher, code_cache)
         self.step = 0
@@ -114,19 +117,23 @@ class MRefM(OneRef):
         self.step = step
 
     def hidden_now(self) -> tuple[str, ...]:
-        """What is hidden in the current step: ``patches``, ``words``, or one after the other."""
+        """What is hidden in the current step: ``patches``, ``words``, one after the other, or nothing."""
         hiding = [head.hides for head in self.active_heads() if _hides(head)]
         kinds = tuple(kind for kind in _STEPS if kind in hiding)
-        if not kinds:
-            raise ValueError("MRefM has no head that predicts what is hidden; give it a MaskedImageHead")
-        if len(kinds) == 1 or self.switches["schedule"] == "both":
+        if len(kinds) < 2 or self.switches["schedule"] == "both":
             return kinds
         return (kinds[self.step % 2],)
 
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
-        """Losses of the current step; where it hides patches and words, equal names are added up."""
+        """Losses of the current step; where it hides patches and words, equal names are added up.
+
+        In a stage whose heads hide nothing, the step is one of fine-tuning.
+        """
+        kinds = self.hidden_now()
+        if not kinds:
+            return super().loss({name: inputs[name] for name in _SEEN if name in inputs}, data_samples)
         losses: dict[str, Tensor] = {}
-        for kind in self.hidden_now():
+        for kind in kinds:
             features = self.features(self.hide(inputs, kind))
             for name, value in self._losses(kind, features, inputs, data_samples).items():
                 losses[name] = losses[name] + value if name in losses else value

@@ -439,3 +439,14 @@ def test_a_modality_gap_brings_each_branch_near_what_it_says_alone():
         backbone().beit3.encoder.layers[0].self_attn.q_proj["A"].bias,
         backbone(modality_gap=0.0).beit3.encoder.layers[0].self_attn.q_proj["A"].bias,
     )
+
+
+def test_smooth_positions_are_alike_where_patches_are_near():
+    size = {**tiny.BEIT3_SIZE, "position_std": 0.3, "smooth_positions": True}
+    table = backbone(size=size).beit3.encoder.visual_positions((4, 4))[1:].detach()
+    torch.testing.assert_close(table.std(), torch.tensor(0.3))
+    distances = torch.cdist(table, table)
+    row, column = torch.arange(16) // 4, torch.arange(16) % 4
+    apart = (row[:, None] - row).abs() + (column[:, None] - column).abs()
+    means = [distances[apart == step].mean() for step in (1, 2, 3)]
+    assert means[0] < means[1] < means[2]

@@ -13,6 +13,7 @@ from refkit.backbones import VQKD, BEiT3Backbone, CLIPBackbone
 from refkit.backbones.inputs import InputError
 from refkit.backbones.relation_teacher import BEiT3Teacher, CLIPTeacher
 from refkit.heads import MaskedImageHead, MaskedTextHead, SimilarityBoxHead
+from refkit.models import MRefM
 from refkit.models.frozen import raw_pixels
 from refkit.zoo.weights import load_weights, save_weights
 
@@ -75,9 +76,17 @@ def test_with_one_masked_head_every_step_is_of_its_kind(batch):
     assert [set(losses_at(model, step, batch)) for step in (0, 1)] == [IMAGE, IMAGE]
     model = build(without=["heads.masked_image"])
     assert [set(losses_at(model, step, batch)) for step in (0, 1)] == [TEXT, TEXT]
-    nothing = build(without=["heads.masked_image", "heads.masked_text"])
+
+
+def test_a_stage_in_which_no_head_hides_anything_is_a_fine_tuning(batch):
+    inputs, samples = batch
+    model = build(without=["heads.masked_image", "heads.masked_text"])
+    losses = losses_at(model, 0, batch)
+    assert set(losses) == {"loss_mrm_focal", "loss_mrm_dice"}
+    shown = {name: inputs[name] for name in ("images", "padding", "token_ids")}
+    assert losses == model.heads["constraint"].loss(model.features(shown), samples)
     with pytest.raises(ValueError, match="no head that predicts what is hidden"):
-        losses_at(nothing, 0, batch)
+        tiny.build(tiny.oneref_config() | {"type": MRefM})
 
 
 def test_targets_are_the_codes_of_the_pixels_before_normalisation(batch):
