@@ -11,28 +11,50 @@ import torch
 from mmengine.registry import FUNCTIONS
 
 from refkit.data.transforms.primitives import canvas_image, paste
+from refkit.data.views import distinct_views
 from refkit.structures import ReferringSample
 
 
 @FUNCTIONS.register_module(name="refkit_collate")
 def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str, Any]:
-    """Stack the pixels of samples; the rest stays with them.
+    """Stack the pixels and the extras of samples; the rest stays with them.
 
     Canvases of unequal size are padded at the right and bottom to the largest of the batch, frames and masks
     with them, so that boxes normalised by ``frame.canvas`` fit the batch.
 
+    Samples of regions (see `RegionViews`) have no picture, all of a batch or none.
+
     Args:
-        samples: with pixels, at least one.
+        samples: at least one.
         share: stack a canvas that several samples have once, and say which one each sample has: sentences
-            about one picture then cost one pass through the vision tower, where no words enter it.
+            about one picture then cost one pass through the vision tower, where no words enter it. The same
+            for views of regions.
 
     Returns:
         ``{"inputs": {"images": (P, 3, H, W) uint8, "padding": (P, H, W) bool}, "data_samples": samples
         without pixels}`` and their ``extras`` among the inputs, stacked; ``P`` is the number of
         samples, or with ``share`` that of different canvases, and then ``inputs["image_index"] (B,)`` int64.
+        With ``share``, ``inputs["views"]`` is ``(U, 3, S, S)``, the different views, and
+        ``inputs["view_index"] (B, V)`` int64.
     """
     if not samples:
         raise ValueError("an empty batch cannot be collated")
+    inputs: dict[str, torch.Tensor] = {}
+    if not samples[0].extras or any(sample.image is not None for sample in samples):
+        samples, inputs = _canvases(samples, share)
+    inputs |= _stacked_extras(samples, inputs)
+    if share and "views" in inputs:
+        views, index = distinct_views(inputs["views"].flatten(0, 1).numpy())
+        shape = inputs["views"].shape[:2]
+        inputs |= {"views": torch.from_numpy(views), "view_index": torch.from_numpy(index).view(shape)}
+    kept = [replace(sample, image=None, padding=None, extras={}) for sample in samples]
+    return {"inputs": inputs, "data_samples": kept}
+
+
+def _canvases(
+    samples: Sequence[ReferringSample], share: bool
+) -> tuple[list[ReferringSample], dict[str, torch.Tensor]]:
+    """Samples on canvases of one size, and these canvases as inputs."""
     width = max(canvas_image(sample).shape[1] for sample in samples)
     height = max(canvas_image(sample).shape[0] for sample in samples)
     fitted = [_fitted(sample, width, height) for sample in samples]
@@ -46,9 +68,7 @@ def collate(samples: Sequence[ReferringSample], share: bool = False) -> dict[str
     inputs = {"images": torch.from_numpy(images), "padding": torch.from_numpy(padding)}
     if share:
         inputs["image_index"] = torch.tensor(rows)
-    inputs |= _stacked_extras(samples, inputs)
-    kept = [replace(sample, image=None, padding=None, extras={}) for sample in fitted]
-    return {"inputs": inputs, "data_samples": kept}
+    return fitted, inputs
 
 
 def _stacked_extras(samples: Sequence[ReferringSample], taken: Container[str]) -> dict[str, torch.Tensor]:
