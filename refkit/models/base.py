@@ -16,7 +16,7 @@ from refkit.structures import Prediction, ReferringSample
 
 _MODES = ("tensor", "loss", "predict")
 _INPUT_ALIASES = {"pad_mask": "padding"}
-_STAGE_KEYS = ("adapt", "without", "thaw")
+_STAGE_KEYS = ("adapt", "without", "thaw", "freeze")
 
 
 class ReferringModel(BaseModel):
@@ -120,8 +120,10 @@ class ReferringModel(BaseModel):
 
         Args:
             stage: ``adapt``, number of the stage of `adapters` (0, the default, opens no group),
-                ``without``, names of modules switched off in this stage, and ``thaw``, names of modules whose
-                own weights this stage trains although adapters stand in for them (`HiLoRA`'s ``frozen``).
+                ``without``, names of modules switched off in this stage, ``freeze``, names of modules that
+                run but are not trained in it (unlike those of the constructor's ``freeze`` they stay in
+                training mode, with dropout and drop path), and ``thaw``, names of modules whose own weights
+                this stage trains although adapters stand in for them (`HiLoRA`'s ``frozen``).
             adapted: to continue inside a stage, names of the layers that carried adapters there: exactly
                 these get some and nothing is merged, so that the stage's weights can be loaded.
 
@@ -131,14 +133,15 @@ class ReferringModel(BaseModel):
         self.check_stage(stage)
         self._switch_off(stage.get("without", ()))
         number = stage.get("adapt", 0)
-        off, thaw = (*self.without, *self._unused), tuple(stage.get("thaw", ()))
-        if self.adapters is None:
-            self._open(())
-        elif adapted is not None:
-            self.adapters.place(self, adapted)
-            self._open(self.adapters.opened(self, number, off), thaw)
-        else:
-            self._open(self.adapters.enter(self, number, off), thaw)
+        opened: Iterable[str] = ()
+        if self.adapters is not None:
+            off = (*self.without, *self._unused)
+            if adapted is None:
+                opened = self.adapters.enter(self, number, off)
+            else:
+                self.adapters.place(self, adapted)
+                opened = self.adapters.opened(self, number, off)
+        self._open(opened, stage.get("thaw", ()), stage.get("freeze", ()))
         self.train(self.training)
 
     def check_stage(self, stage: Mapping[str, Any]) -> None:
@@ -149,7 +152,7 @@ class ReferringModel(BaseModel):
         """
         if unknown := sorted(set(stage) - set(_STAGE_KEYS)):
             raise AdapterError(f"stage: unknown key {unknown[0]!r}; known are {', '.join(_STAGE_KEYS)}")
-        for key in ("without", "thaw"):
+        for key in ("without", "thaw", "freeze"):
             self._require_modules(key, stage.get(key, ()))
         number = stage.get("adapt", 0)
         if self.adapters is not None:
@@ -191,9 +194,9 @@ class ReferringModel(BaseModel):
                 module.train(mode)
         return self
 
-    def _open(self, adapted: Iterable[str], thaw: Sequence[str] = ()) -> None:
+    def _open(self, adapted: Iterable[str], thaw: Sequence[str] = (), freeze: Sequence[str] = ()) -> None:
         """Gradients for the matrices of the layers named, and for what is neither frozen nor switched off."""
-        opened = set(adapted)
+        opened, closed_now = set(adapted), {*self.without, *freeze}
         frozen = self.adapters.frozen if self.adapters else ()
         for name, parameter in self.named_parameters():
             plain = without_adapters(name)
@@ -201,7 +204,7 @@ class ReferringModel(BaseModel):
                 trained = name.partition(".lora_")[0] in opened
             else:
                 closed = _under_any(plain, frozen) and not _under_any(plain, thaw)
-                trained = plain in self._trained and not closed and not _under_any(plain, self.without)
+                trained = plain in self._trained and not closed and not _under_any(plain, closed_now)
             parameter.requires_grad_(trained)
 
     def _switch_off(self, without: Iterable[str]) -> None:

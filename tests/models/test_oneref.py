@@ -74,6 +74,19 @@ def test_the_first_stage_trains_projections_and_heads_alone():
     assert not model.backbone.beit3.training and model.heads["box"].training
 
 
+def test_a_stage_can_leave_a_part_untrained_that_another_trains():
+    """Unlike the model's own ``freeze``: drop path goes on, as in the released warm-up."""
+    model = tiny.build(tiny.oneref_config(heads=BOX)).train()
+    everything = trained(model)
+    model.enter_stage({"freeze": ["backbone.beit3"]})
+    assert {name.split(".")[1] for name in trained(model)} == {"language_head", "vision_head", "box"}
+    assert model.backbone.beit3.training
+    model.enter_stage({})
+    assert trained(model) == everything
+    with pytest.raises(ValueError, match=r"freeze: nothing is called 'backbone\.beit'"):
+        model.check_stage({"freeze": ["backbone.beit"]})
+
+
 def test_a_clip_under_the_same_heads():
     config = {
         "type": OneRef,
