@@ -192,6 +192,7 @@ class Prediction:
         mask: COCO compressed RLE ``{"size": [height, width], "counts": str}`` of the original image.
         caption: generated text.
         captions: generated texts, one per box (dense captioning).
+        tags: probability of every word that fits a region.
         attributes: score per attribute name.
         categories: score per category name.
         no_target: the model's own flag that nothing in the image is meant.
@@ -205,6 +206,7 @@ class Prediction:
     mask: dict[str, Any] | None = None
     caption: str | None = None
     captions: list[str] | None = None
+    tags: dict[str, float] | None = None
     attributes: dict[str, float] | None = None
     categories: dict[str, float] | None = None
     no_target: bool | None = None

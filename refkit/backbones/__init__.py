@@ -9,6 +9,7 @@ from refkit.backbones.grounding import GroundingEncoder
 from refkit.backbones.hilora import AdapterError, HiLoRA
 from refkit.backbones.region import RegionEncoder
 from refkit.backbones.sentencepiece_tokenizer import SentencePieceTokenizer
+from refkit.backbones.text_encoder import CLIPTextEncoder
 from refkit.backbones.tokenizer import CLIPTokenizer, Tokenizer, WordTokenizer
 from refkit.backbones.vqkd import VQKD
 
@@ -18,6 +19,7 @@ __all__ = [
     "BEiT3Backbone",
     "BEiT3Tower",
     "CLIPBackbone",
+    "CLIPTextEncoder",
     "CLIPTokenizer",
     "CLIPTower",
     "CachedCodes",

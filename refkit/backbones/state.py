@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
 import pickle
 import re
 import zipfile
@@ -54,6 +55,24 @@ def read_state_dict(path: str | Path) -> StateDict:
             f"{path}: holds no tensors (top-level keys: {', '.join(map(str, list(content)[:_LISTED]))})"
         )
     return state
+
+
+class StateDigest:
+    """Hexadecimal digest of tensors, computed again only after one of them has changed."""
+
+    def __init__(self) -> None:
+        self._known: tuple[Any, str] | None = None
+
+    def __call__(self, state: Mapping[str, Tensor], about: str) -> str:
+        """Of the tensors by name, and of a text on what else matters."""
+        stamp = (about, *((value.data_ptr(), value._version) for value in state.values()))
+        if self._known is None or self._known[0] != stamp:
+            made = hashlib.sha256(about.encode())
+            for name, value in state.items():
+                made.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
+                made.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+            self._known = stamp, made.hexdigest()
+        return self._known[1]
 
 
 def locate(path: str | Path) -> Path:

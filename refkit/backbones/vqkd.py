@@ -9,7 +9,6 @@ Notation: ``B`` batch, ``N`` patches, ``C`` width, ``K`` codes of ``D`` channels
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -22,7 +21,7 @@ from timm.models.beit import Beit
 from torch import Tensor, nn
 
 from refkit.backbones.inputs import InputError
-from refkit.backbones.state import WeightError, load_strictly, locate, read_state_dict
+from refkit.backbones.state import StateDigest, WeightError, load_strictly, locate, read_state_dict
 from refkit.registry import MODELS
 
 Precision = Literal["float32", "bfloat16"]
@@ -187,7 +186,7 @@ class VQKD(nn.Module):
         self.encode_task_layer = nn.Sequential(
             nn.Linear(width, width), nn.Tanh(), nn.Linear(width, self.size.code_width)
         )
-        self._digest: tuple[Any, str] | None = None
+        self._digest = StateDigest()
         if weights is not None:
             load_strictly(self, tokenizer_state(weights), str(weights))
 
@@ -222,15 +221,8 @@ class VQKD(nn.Module):
         It is computed again only after a weight has changed.
         """
         tensors = self.state_dict()
-        stamp = tuple((value.data_ptr(), value._version) for value in tensors.values())
-        if self._digest is None or self._digest[0] != stamp:
-            made = hashlib.sha256(f"{self.size} {self.precision}".encode())
-            for name, value in tensors.items():
-                if name != "quantize.cluster_size":
-                    made.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-                    made.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-            self._digest = stamp, made.hexdigest()
-        return self._digest[1]
+        del tensors["quantize.cluster_size"]
+        return self._digest(tensors, f"{self.size} {self.precision}")
 
 
 def transformer(size: VQKDSize, layers: int, patch_size: int | None = None, channels: int = 3) -> Beit:

@@ -9,6 +9,7 @@ from refkit.heads.contrast import ContrastHead
 from refkit.heads.cosine_mask import CosineMaskHead
 from refkit.heads.mask import MaskHead
 from refkit.heads.mask_referring import MaskedImageHead, MaskedTextHead
+from refkit.heads.recognition import RegionContrastHead, TagHead
 from refkit.heads.region_text import RegionTextHead
 from refkit.heads.similarity import SimilarityConstraintHead
 from refkit.heads.similarity_box import SimilarityBoxHead
@@ -20,7 +21,9 @@ __all__ = [
     "MaskHead",
     "MaskedImageHead",
     "MaskedTextHead",
+    "RegionContrastHead",
     "RegionTextHead",
     "SimilarityBoxHead",
     "SimilarityConstraintHead",
+    "TagHead",
 ]

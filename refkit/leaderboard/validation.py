@@ -224,6 +224,7 @@ _FIELDS: dict[str, Callable[[Any, str], Any]] = {
     "mask": _mask,
     "caption": _text,
     "captions": _texts,
+    "tags": _score_table,
     "attributes": _score_table,
     "categories": _score_table,
     "no_target": _flag,

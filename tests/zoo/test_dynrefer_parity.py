@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
+
 import numpy as np
 import pytest
 import torch
-from published_weights import GOLDEN, fill
+from published_weights import GOLDEN, fill, manifest
 
+from refkit.backbones.clip_weights import to_transformers_layout
 from refkit.backbones.region import RegionEncoder
 from refkit.backbones.region_align import deformable_sampling
+from refkit.backbones.state import load_strictly
+from refkit.backbones.text_encoder import CLIPTextEncoder
+from refkit.heads import RegionContrastHead, TagHead
+from refkit.losses.recognition import asymmetric, pairwise_sigmoid
+from refkit.structures import Features, Frame, ReferringSample
 from refkit.zoo.layouts.dynrefer import RULES
 from refkit.zoo.layouts.renaming import published_name
 
@@ -104,3 +113,127 @@ def test_qformer(encoder):
     states = encoder.qformer.hidden_states(normal("visual_embeds", 2, 257, 1408))
     close(states[-1], expected["last_hidden"])
     np.testing.assert_allclose([float(s.double().norm()) for s in states], expected["hidden_l2"], rtol=1e-5)
+
+
+def features(regions, sentence=None):
+    nothing = torch.zeros(len(regions), 0, 1)
+    return Features(nothing, nothing[..., 0].bool(), (0, 0), regions=regions, sentence=sentence)
+
+
+def sample(tags=()):
+    return ReferringSample("x", "", Frame.identity(10, 10), meta={"tags": list(tags)})
+
+
+@pytest.fixture(scope="module")
+def tag_head():
+    head = filled(TagHead(width=768, tags=[f"tag {index}" for index in range(4585)]), "heads.tag.")
+    head.vocabularies["tags"].fill(fill("clip_embeds", (4585, 1024)))
+    return head
+
+
+@pytest.fixture(scope="module")
+def contrast_head():
+    listed = json.loads((FOLDER / "prompts.json").read_text())
+    attributes = {entry["name"]: entry["prompts"] for entry in listed["attribute_prompts"]}
+    categories = {text.removeprefix("the "): [text] for text in listed["category_prompts"]}
+    head = RegionContrastHead(width=768, attributes=attributes, categories=categories)
+    head = filled(head, "heads.contrast.")
+    head.vocabularies["attributes"].fill(fill("att_embeds", (474, 1024)))
+    head.vocabularies["categories"].fill(fill("ov_embeds", (80, 1024)))
+    return head
+
+
+@torch.no_grad()
+def test_tags(tag_head):
+    expected = pack("tag")
+    seen = features(normal("region_tokens", 3, 32, 768))
+    logits = tag_head.scores(seen, "tags")
+    close(logits, expected["logits"])
+    told = tag_head.predict(seen, [sample()] * 3)
+    for answer, row in zip(told, expected["logits"], strict=True):
+        right = np.flatnonzero(1 / (1 + np.exp(-row)) > 0.7)
+        assert list(answer.tags) == [f"tag {index}" for index in right]
+    tagged = (expected["tag_set1"] | expected["tag_set2"]).astype(bool)
+    samples = [sample(f"tag {index}" for index in np.flatnonzero(row)) for row in tagged]
+    loss = tag_head.loss(seen, samples)["loss_tag"]
+    np.testing.assert_allclose(float(loss), expected["weighted_loss"], rtol=1e-5)
+    np.testing.assert_allclose(float(loss) / 0.01, expected["unweighted_loss"], rtol=1e-5)
+
+
+def test_asymmetric_loss_and_its_gradient():
+    expected = pack("asymmetric_loss")
+    targets = torch.from_numpy(expected["targets"])
+    for negative, positive, clip, value, size, first, later in expected["table"]:
+        logits = (3 * normal("asl_logits", 4, 50)).requires_grad_()
+        loss = asymmetric(logits, targets, negative, positive, clip)
+        loss.backward()
+        np.testing.assert_allclose(float(loss), value, rtol=1e-5)
+        np.testing.assert_allclose(float(logits.grad.abs().sum()), size, rtol=1e-5)
+        found = [float(logits.grad[0, 0]), float(logits.grad[2, 17])]
+        np.testing.assert_allclose(found, [first, later], rtol=1e-4, atol=1e-8)
+
+
+@torch.no_grad()
+def test_region_text_contrast(contrast_head):
+    expected = pack("rtc")
+    regions, texts = normal("region_tokens_rtc", 5, 32, 768), normal("caption_text", 5, 1024)
+    scores = contrast_head(features(regions), texts)
+    close(scores, expected["sim_region_by_text"], atol=2e-6, rtol=0)
+    close(scores.T, expected["sim_text_by_region"], atol=2e-6, rtol=0)
+    starts = {"filled": None, "at_init": (math.log(10), -10.0)}
+    before = contrast_head.temperature.clone(), contrast_head.bias.clone()
+    close(before[0], expected["attr_t"])
+    for name, start in starts.items():
+        if start is not None:
+            contrast_head.temperature.fill_(start[0])
+            contrast_head.bias.fill_(start[1])
+        loss = contrast_head.loss(features(regions, texts), [sample()] * 5)["loss_contrast"]
+        np.testing.assert_allclose(float(loss), expected[f"loss_{name}"], rtol=2e-6)
+    second = contrast_head.logits(scores[:4, :4])
+    sides = pairwise_sigmoid(second[2:], first=2), pairwise_sigmoid(second.T[2:], first=2)
+    np.testing.assert_allclose(0.5 * float(sum(sides)) / 2, expected["loss_rank1_of_2_at_init"], rtol=2e-6)
+    contrast_head.temperature.copy_(before[0])
+    contrast_head.bias.copy_(before[1])
+
+
+@torch.no_grad()
+def test_attributes_and_categories(contrast_head):
+    answers = contrast_head.predict(features(normal("region_tokens", 3, 32, 768)), [sample()] * 3)
+    tight = {"rtol": 0, "atol": 2e-6}
+    attributes = torch.tensor([list(answer.attributes.values()) for answer in answers])
+    close(attributes, pack("attributes")["attr_scores"], **tight)
+    categories = torch.tensor([list(answer.categories.values()) for answer in answers])
+    close(categories, pack("categories")["logits"], **tight)
+
+
+@torch.no_grad()
+def test_text_tower():
+    expected = pack("clip_text_reduced")
+    size = {
+        "embed": 1024,
+        "image_size": 224,
+        "patch_size": 14,
+        "vision": {"width": 1408, "layers": 1, "heads": 16, "feedforward": 6144},
+        "text": {"width": 768, "layers": 2, "heads": 12},
+        "activation": "gelu",
+    }
+    tower = CLIPTextEncoder(size, {"type": "CLIPTokenizer"})
+    state = {name: fill(f"text_encoder.{name}", shape) for name, shape in text_shapes(layers=2).items()}
+    kept = to_transformers_layout({**state, "visual.conv1.weight": torch.zeros(1)}, "pack")
+    kept = {name: value for name, value in kept.items() if not name.startswith(("vision_model", "logit"))}
+    load_strictly(tower, kept, "pack")
+    ids = torch.from_numpy(expected["token_ids"].astype(np.int64))
+    close(tower(ids), expected["embeds"])
+    texts = json.loads((FOLDER / "clip_text_strings.json").read_text())
+    worded = [row for row, text in enumerate(texts) if text]
+    assert torch.equal(tower.tokenizer([texts[row] for row in worded]), ids[worded])
+
+
+def text_shapes(layers):
+    names = manifest("dynrefer/frozen_eva_manifest.json.gz")
+    kept = {name.removeprefix("text_encoder."): shape for name, (shape, _) in names.items()}
+    blocks = [name for name in kept if name.startswith("transformer.resblocks.")]
+    dropped = {name for name in blocks if int(name.split(".")[2]) >= layers}
+    return {
+        name: shape for name, shape in kept.items() if f"text_encoder.{name}" in names and name not in dropped
+    }

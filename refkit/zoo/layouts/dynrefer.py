@@ -16,4 +16,28 @@ REGION: tuple[Rule, ...] = (
     ("cvem_align.{rest}", "backbone.align.{rest}"),
     ("cvem_mlp.{rest}", "backbone.fusion.{rest}"),
 )
-RULES = REGION
+
+
+def _decoder(published: str, ours: str) -> tuple[Rule, ...]:
+    """One of the two recognition decoders."""
+    layer, into = f"{published}_head.encoder.layer.{{n}}.", f"{ours}.decoder.{{n}}."
+    return (
+        (layer + "crossattention.output.dense.{rest}", into + "output.{rest}"),
+        (layer + "crossattention.output.LayerNorm.{rest}", into + "attention_norm.{rest}"),
+        (layer + "intermediate.dense.{rest}", into + "feedforward.0.{rest}"),
+        (layer + "output.dense.{rest}", into + "feedforward.2.{rest}"),
+        (layer + "output.LayerNorm.{rest}", into + "norm.{rest}"),
+        (layer + "crossattention.self.{rest}", into + "{rest}"),
+        (f"{published}_text_proj.{{rest}}", f"{ours}.text_projection.{{rest}}"),
+        (f"{published}_vision_proj.{{rest}}", f"{ours}.region_projection.{{rest}}"),
+        (f"{published}_fc.{{rest}}", f"{ours}.score.{{rest}}"),
+    )
+
+
+RECOGNITION: tuple[Rule, ...] = (
+    *_decoder("tag", "heads.tag"),
+    *_decoder("attr", "heads.contrast"),
+    ("attr_t", "heads.contrast.temperature"),
+    ("attr_b", "heads.contrast.bias"),
+)
+RULES = (*REGION, *RECOGNITION)
