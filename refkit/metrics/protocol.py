@@ -13,6 +13,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,7 +32,7 @@ class AnswerError(ValueError):
     """A prediction that contradicts its record, such as a mask of another image; no protocol scores it."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Column:
     """One metric, as the ratio of two sums over samples: ``sum(numerator) / sum(denominator)``.
 
@@ -55,8 +56,16 @@ class Column:
     def value(self) -> float:
         """The metric; NaN over no samples. The sums are exact, so the order of the samples does not
         matter."""
-        below = math.fsum(self.denominator)
-        return math.fsum(self.numerator) / below if below else math.nan
+        above, below = (
+            float(values.sum()) if whole else math.fsum(values)
+            for values, whole in zip((self.numerator, self.denominator), self.whole, strict=True)
+        )
+        return above / below if below else math.nan
+
+    @cached_property
+    def whole(self) -> tuple[bool, bool]:
+        """Whether numerator and denominator are whole numbers, which any order of adding adds up exactly."""
+        return _whole(self.numerator), _whole(self.denominator)
 
     def within(self, inside: NDArray[np.bool_]) -> Column:
         """The same metric over the samples where ``inside`` ``(n,)`` is True."""
@@ -129,6 +138,10 @@ class Protocol:
     with_masks: bool = False
     task: str = "rec"
     answer: str = "boxes"
+
+
+def _whole(values: NDArray[np.float64]) -> bool:
+    return bool((values == np.rint(values)).all() and np.abs(values).sum() < 2**53)
 
 
 _PROTOCOLS: dict[str, Protocol] = {}

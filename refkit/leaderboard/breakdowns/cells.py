@@ -75,15 +75,16 @@ def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootst
 
 def group_values(column: Column, codes: NDArray[np.int64], groups: int) -> list[float]:
     """``g`` values of a metric; the sums are exact, so the order of the samples does not matter."""
-    above, below = (_exact_sums(one, codes, groups) for one in (column.numerator, column.denominator))
+    sides = zip((column.numerator, column.denominator), column.whole, strict=True)
+    above, below = (_exact_sums(values, whole, codes, groups) for values, whole in sides)
     return [top / bottom if bottom else math.nan for top, bottom in zip(above, below, strict=True)]
 
 
-def _exact_sums(values: Floats, codes: NDArray[np.int64], groups: int) -> list[float]:
+def _exact_sums(values: Floats, whole: bool, codes: NDArray[np.int64], groups: int) -> list[float]:
     """Whole numbers add up exactly as they are; others through `math.fsum`."""
-    inside = codes >= 0
-    if (values == np.rint(values)).all() and np.abs(values).sum() < 2**53:
-        return np.bincount(codes[inside], weights=values[inside], minlength=groups).tolist()
+    if whole:
+        # code -1, no group, is counted in front
+        return np.bincount(codes + 1, weights=values, minlength=groups + 1)[1:].tolist()
     order = np.argsort(codes, kind="stable")
     edges = np.searchsorted(codes[order], np.arange(groups + 1))
     ordered = values[order]

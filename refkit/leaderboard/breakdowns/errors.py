@@ -91,10 +91,7 @@ def _chunks(ends: Codes) -> list[tuple[int, int]]:
 def _hit_in_chunk(
     answers: Floats, targets: Floats, categories: Codes, images: Codes, objects: KnownObjects, bound: float
 ) -> Codes:
-    counts = np.diff(objects.first)[images]
-    miss = np.repeat(np.arange(len(answers)), counts)
-    offset = np.arange(len(miss)) - np.repeat(np.cumsum(counts) - counts, counts)
-    other = objects.first[images][miss] + offset
+    miss, other = _touching(answers, images, objects)
     iou = paired_iou(answers[miss], objects.boxes[other])
     is_target = (np.abs(objects.boxes[other] - targets[miss]) <= SAME_BOX).all(axis=1)
     reached = np.flatnonzero((iou >= bound) & ~is_target)
@@ -104,6 +101,18 @@ def _hit_in_chunk(
     found = np.full(len(answers), -1, np.int64)
     found[miss[order]] = kinds[np.lexsort((-kinds, iou[reached]))]
     return found
+
+
+def _touching(answers: Floats, images: Codes, objects: KnownObjects) -> tuple[Codes, Codes]:
+    """``(p,)`` number of the miss and of the object, of all pairs within a picture that share an area."""
+    counts = np.diff(objects.first)[images]
+    miss = np.repeat(np.arange(len(answers)), counts)
+    other = np.arange(len(miss)) + np.repeat(objects.first[images] - np.cumsum(counts) + counts, counts)
+    for low, high in ((0, 2), (1, 3)):
+        before = objects.boxes[:, low][other] < answers[:, high][miss]
+        shared = np.flatnonzero(before & (answers[:, low][miss] < objects.boxes[:, high][other]))
+        miss, other = miss[shared], other[shared]
+    return miss, other
 
 
 def _kinds(targets: Codes, objects: Codes) -> Codes:
