@@ -262,6 +262,8 @@ def _meta(record: Record) -> dict[str, Any]:
         "object": record.object,
         "kind": facts.get("kind"),
         "roles": facts.get("roles"),
+        "phrases": facts.get("phrases"),
+        "tags": facts.get("tags"),
         "any": any(target.any for target in record.targets) or None,
         "references": record.references,
         "labels": record.labels,

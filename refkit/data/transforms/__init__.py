@@ -20,6 +20,7 @@ from refkit.data.transforms.geometry import (
 from refkit.data.transforms.masking import MaskText, ReferringMask
 from refkit.data.transforms.photometric import ColorJitter
 from refkit.data.transforms.primitives import DegenerateBoxError
+from refkit.data.transforms.region_caption import RegionCaption
 from refkit.data.transforms.region_views import RegionViews
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "RandomScale",
     "RandomTranslate",
     "ReferringMask",
+    "RegionCaption",
     "RegionViews",
     "Resize",
     "Transform",
