@@ -37,6 +37,12 @@ class SortedLines:
         if self._size >= _RUN_BYTES:
             self._spill()
 
+    def join(self, other: SortedLines) -> None:
+        """Take all lines of another."""
+        self._lines += other._lines
+        self._runs += other._runs
+        self._size += other._size
+
     def __iter__(self) -> Iterator[bytes]:
         """The lines with their line feeds; the object is used up."""
         self._lines.sort()
@@ -68,6 +74,10 @@ class RecordDigests:
         masks = [target.mask and target.mask["counts"] for target in record.targets]
         # neither a tab nor a line feed can stand in JSON of one line, so that `finish` may cut and join there
         self._lines.add(_line(_canonical_fields(record)) + b"\t" + _line(masks))
+
+    def join(self, other: RecordDigests) -> None:
+        """Take all records of another."""
+        self._lines.join(other._lines)
 
     def finish(self) -> tuple[str, str]:
         """``(digest, digest_masks)``; the object is used up."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import gzip
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -20,35 +21,83 @@ LONGEST_LINE = 64 << 20
 _MARKS = {b"\xef\xbb\xbf": "UTF-8 with a byte order mark (BOM)", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 
 
-def iter_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, int, bytes]]:
+def iter_lines(
+    path: str | os.PathLike[str], span: tuple[int, int] | None = None
+) -> Iterator[tuple[int, int, bytes]]:
     """The lines of a plain or gzip file (told apart by content), without their line feeds.
 
+    Args:
+        path: the file.
+        span: only the lines that begin at these bytes, the second excluded; of a plain file.
+
     Yields:
-        ``(line number from 1, offset of its first byte in the unpacked text, bytes)``.
+        ``(line number from 1, offset of its first byte in the unpacked text, bytes)``; with a span the
+        number counts from there.
 
     Raises:
         RecordError: no such file, a folder, an empty file, a byte order mark, a broken gzip stream, a line
             longer than `LONGEST_LINE`.
     """
     _check_file(Path(path))
-    offset, number = 0, 0
+    (offset, stop), number = span or (0, math.inf), 0
     with gzip.open(path, "rb") if is_gzip(path) else Path(path).open("rb") as file:
         try:
-            while line := file.readline(LONGEST_LINE + 1):
+            if offset:  # to the end of the line that holds the byte before
+                file.seek(offset - 1)
+                offset += len(file.readline(LONGEST_LINE + 1)) - 1
+            while offset < stop and (line := file.readline(LONGEST_LINE + 1)):
                 number += 1
                 if len(line) > LONGEST_LINE:
                     raise RecordError(
                         f"longer than {LONGEST_LINE:,} bytes", path=os.fspath(path), line=number
                     )
-                if number == 1:
+                if not offset:
                     _check_start(path, line)
                 yield number, offset, line.rstrip(b"\r\n")
                 offset += len(line)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             reason = f"the gzip stream is cut off or damaged ({error}); copy or make the file again"
             raise RecordError(reason, path=os.fspath(path), line=number + 1) from None
-    if number == 0:
+    if not offset:
         raise RecordError("the file is empty, expected a header line and records", path=os.fspath(path))
+
+
+class Tally:
+    """What the checks of a whole file need to know of its records.
+
+    Attributes:
+        lines: line number of each id.
+        images: file names of the pictures.
+        digests: of the records.
+    """
+
+    def __init__(self) -> None:
+        self.lines: dict[str, int] = {}
+        self.images: set[str] = set()
+        self.digests = RecordDigests()
+
+    def add(self, record: Record, line: int) -> None:
+        """Take the next record.
+
+        Raises:
+            RecordError: its id was there before.
+        """
+        check_unique(record.id, line, self.lines)
+        self.images.add(record.image.file)
+        self.digests.add(record)
+
+    def join(self, other: Tally) -> None:
+        """Take the records of another part of the file.
+
+        Raises:
+            RecordError: an id stands in both.
+        """
+        double = min(self.lines.keys() & other.lines.keys(), default=None)
+        if double is not None:
+            raise RecordError(f"{double!r} stands twice; every record needs an id of its own", "id")
+        self.lines |= other.lines
+        self.images |= other.images
+        self.digests.join(other.digests)
 
 
 class RecordScan:
@@ -60,37 +109,49 @@ class RecordScan:
 
     Attributes:
         header: first line of the file.
+        tally: of the records met so far.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], span: tuple[int, int] | None = None) -> None:
+        """Read the header.
+
+        Args:
+            path: the file.
+            span: only the records whose lines begin at these bytes, the second excluded, of a plain file;
+                the checks of the whole file are left to `finish`.
+        """
         self.path = os.fspath(path)
-        self._lines = iter_lines(path)
-        _, _, first = next(self._lines)
+        lines = iter_lines(path, span and (0, span[1]))
+        _, _, first = next(lines)
         try:
             self.header: Header = parse_header(parse_line(first))
         except RecordError as error:
             raise error.at(self.path, 1) from None
+        self.tally = Tally()
+        self._lines = iter_lines(path, span) if span and span[0] else lines
+        self._whole = span is None
 
     def __iter__(self) -> Iterator[tuple[int, int, Record]]:
-        seen: dict[str, int] = {}
-        images: set[str] = set()
-        digests = RecordDigests()
         for number, offset, line in self._lines:
             try:
                 record = parse_record(parse_line(line))
-                check_unique(record.id, number, seen)
+                self.tally.add(record, number)
             except RecordError as error:
                 raise error.at(self.path, number) from None
-            images.add(record.image.file)
-            digests.add(record)
             yield number, offset, record
-        self._finish(len(seen), len(images), digests)
+        if self._whole:
+            self.finish()
 
-    def _finish(self, records: int, images: int, digests: RecordDigests) -> None:
-        digest, digest_masks = digests.finish()
+    def finish(self) -> None:
+        """Check the header against all records.
+
+        Raises:
+            RecordError: its counts or digests are not theirs.
+        """
+        digest, digest_masks = self.tally.digests.finish()
         found: dict[str, int | str] = {
-            "records": records,
-            "images": images,
+            "records": len(self.tally.lines),
+            "images": len(self.tally.images),
             "digest": digest,
             "digest_masks": digest_masks,
         }

@@ -19,6 +19,7 @@ from refkit.data.files import atomic_open
 from refkit.data.record_scan import iter_lines
 from refkit.data.schema import RecordError
 from refkit.leaderboard.box_spaces import PIXEL, to_pixels
+from refkit.leaderboard.prediction_table import PredictionTable
 from refkit.leaderboard.schema import (
     FORMAT,
     PredictionError,
@@ -28,7 +29,7 @@ from refkit.leaderboard.schema import (
     round_boxes,
     to_line,
 )
-from refkit.leaderboard.validation import parse_header, parse_line, parse_prediction
+from refkit.leaderboard.validation import parse_header, parse_line, parse_prediction, plain_answer
 from refkit.leaderboard.writer import PredictionWriter
 from refkit.structures import Prediction
 
@@ -74,30 +75,48 @@ class PredictionFile:
         return replace(prediction, boxes=to_pixels(prediction.boxes, self.header.box, (width, height), size))
 
 
-def load_predictions(path: str | os.PathLike[str]) -> PredictionFile:
+def load_predictions(path: str | os.PathLike[str], span: tuple[int, int] | None = None) -> PredictionFile:
     """Read and check a ``.jsonl`` or ``.jsonl.gz`` file.
+
+    Args:
+        path: the file.
+        span: only the answers whose lines begin at these bytes, the second excluded; of a plain file.
 
     Raises:
         PredictionError: no such file, a broken line, an unknown field, or an id that stands twice.
     """
-    lines = _numbered_lines(path)
+    lines = _numbered_lines(path, span and (0, span[1]))
     _, first = next(lines)
     header = _parse_header(path, first)
-    predictions: dict[str, Prediction] = {}
-    input_sizes: dict[str, tuple[float, float]] = {}
+    if span and span[0]:
+        lines = _numbered_lines(path, span)
+    table, input_sizes = PredictionTable(), dict[str, tuple[float, float]]()
     for number, line in tqdm(lines, f"read {Path(path).name}", **BAR):
         try:
-            prediction, input_size = parse_prediction(parse_line(line), header.box)
-            if len(predictions) >= MOST_PREDICTIONS:
-                raise PredictionError(f"more than {MOST_PREDICTIONS:,} answers; split the records")
-            if prediction.id in predictions:
-                raise PredictionError(f"{prediction.id!r} is answered twice; keep one line per record", "id")
+            size = _take(table, parse_line(line), header.box)
         except PredictionError as error:
             raise error.at(path, number) from None
-        predictions[prediction.id] = prediction
-        if input_size is not None:
-            input_sizes[prediction.id] = input_size
-    return PredictionFile(header, predictions, input_sizes, os.fspath(path))
+        if size is not None:
+            input_sizes[size[0]] = size[1]
+    return PredictionFile(header, table, input_sizes, os.fspath(path))
+
+
+def _take(
+    table: PredictionTable, fields: dict[str, Any], space: str
+) -> tuple[str, tuple[float, float]] | None:
+    """Put one line into the table; id and size of the network input where the line gives that."""
+    plain = plain_answer(fields) if space != "xyxy-input" else None
+    prediction, input_size = (None, None) if plain else parse_prediction(fields, space)
+    identity = plain[0] if plain else fields["id"]
+    if len(table) >= MOST_PREDICTIONS:
+        raise PredictionError(f"more than {MOST_PREDICTIONS:,} answers; split the records")
+    if identity in table:
+        raise PredictionError(f"{identity!r} is answered twice; keep one line per record", "id")
+    if plain:
+        table.add_boxes(*plain)
+    elif prediction:
+        table.add(prediction)
+    return None if input_size is None else (identity, input_size)
 
 
 def read_predictions(
@@ -170,10 +189,12 @@ def _parse_header(path: str | os.PathLike[str], line: bytes) -> PredictionHeader
         raise error.at(path, 1) from None
 
 
-def _numbered_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, bytes]]:
+def _numbered_lines(
+    path: str | os.PathLike[str], span: tuple[int, int] | None = None
+) -> Iterator[tuple[int, bytes]]:
     """`iter_lines` without blank lines, its complaints as those about a prediction file."""
     try:
-        for number, _, line in iter_lines(path):
+        for number, _, line in iter_lines(path, span):
             if line.strip() or number == 1:
                 yield number, line
     except RecordError as error:

@@ -105,6 +105,28 @@ def parse_prediction(fields: dict[str, Any], space: str) -> tuple[Prediction, tu
     return prediction, input_size
 
 
+def plain_answer(fields: Mapping[str, Any]) -> tuple[str, list[float], list[float]] | None:
+    """The quick way for the line that comes by the million: one finite box with its score, beyond doubt.
+
+    Returns:
+        Id, corners of the box, and the score in a list; None where `parse_prediction` has to look at it.
+    """
+    if len(fields) != 3 or "scores" not in fields:
+        return None
+    identity, boxes, scores = fields.get("id"), fields.get("boxes"), fields["scores"]
+    if type(identity) is not str or type(boxes) is not list or type(scores) is not list:
+        return None
+    if not len(boxes) == len(scores) == 1 or not 0 < len(identity) <= LONGEST_LABEL:
+        return None
+    (box,), (score,) = boxes, scores
+    if type(box) is not list or len(box) != 4 or type(score) is not float or not math.isfinite(score):
+        return None
+    left, top, right, bottom = box
+    return (
+        (identity, box, scores) if type(left) is type(top) is type(right) is type(bottom) is float else None
+    )
+
+
 def _unknown_field(name: str) -> PredictionError:
     near = nearest(name, list(_FIELDS))
     hint = f"; did you mean {near!r}?" if near else ""

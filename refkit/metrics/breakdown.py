@@ -28,6 +28,11 @@ class Groups:
         """The group of the next sample."""
         self._codes.append(self._numbers.setdefault(label, len(self._numbers)))
 
+    def join(self, other: Groups) -> None:
+        """The groups of further samples."""
+        place = np.array([self._numbers.setdefault(name, len(self._numbers)) for name in other._numbers])
+        self._codes.extend(place[np.array(other._codes, np.int64)].tolist() if len(other._codes) else ())
+
     @property
     def labels(self) -> list[str]:
         """Labels sorted, `UNKNOWN` last."""

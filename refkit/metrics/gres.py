@@ -121,6 +121,7 @@ for _id, (_text, _by_flag) in VARIANTS.items():
             evaluate=partial(evaluate, by_flag=_by_flag),
             labels=LABELS,
             with_masks=True,
+            by_sample=True,
             task="gres",
             answer="mask",
         )

@@ -115,6 +115,22 @@ class Evaluation:
     details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
 
+    def joined(self, other: Evaluation) -> Evaluation:
+        """The evaluation of these samples and then of ``other``'s, under the same `Protocol.by_sample`."""
+        columns: dict[str, Column | Corpus] = {}
+        for name, column in self.columns.items():
+            theirs = other.columns[name]
+            assert isinstance(column, Column) and isinstance(theirs, Column)  # by `Protocol.by_sample`
+            columns[name] = Column(
+                np.concatenate((column.numerator, theirs.numerator)),
+                np.concatenate((column.denominator, theirs.denominator)),
+            )
+        rows = {
+            name: np.concatenate((values, other.per_sample[name])) for name, values in self.per_sample.items()
+        }
+        warnings = tuple(dict.fromkeys((*self.warnings, *other.warnings)))
+        return Evaluation(columns, np.concatenate((self.invalid, other.invalid)), rows, warnings=warnings)
+
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
@@ -127,6 +143,8 @@ class Protocol:
             record, in the order of the records. Streams, so that masks need not be held in memory.
         labels: how each metric is written in a table, by its name in `Evaluation.columns`.
         with_masks: the answers depend on the masks of the records, so that ``digest_masks`` has to agree too.
+        by_sample: each sample is evaluated by itself, so that parts of the records can be evaluated apart;
+            every metric is a `Column`.
         task: the task of the records it scores, one of `refkit.data.schema.TASKS`.
         answer: the field of a `Prediction` that it reads.
     """
@@ -136,6 +154,7 @@ class Protocol:
     evaluate: Callable[[Iterable[tuple[Record, Prediction | None]]], Evaluation]
     labels: Mapping[str, str]
     with_masks: bool = False
+    by_sample: bool = False
     task: str = "rec"
     answer: str = "boxes"
 

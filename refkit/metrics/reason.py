@@ -69,6 +69,7 @@ register(
         id="reason/1",
         text=REASON1,
         evaluate=evaluate,
+        by_sample=True,
         labels={"giou": "gIoU (mean)", "ciou": "cIoU (overall)"},
         with_masks=True,
         task="res",

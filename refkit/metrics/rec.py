@@ -182,4 +182,4 @@ LABELS = {
     "miou": "mIoU",
 }
 
-register(Protocol(id="rec/1", text=REC1, evaluate=evaluate, labels=LABELS))
+register(Protocol(id="rec/1", text=REC1, evaluate=evaluate, labels=LABELS, by_sample=True))

@@ -229,5 +229,6 @@ for _variant in VARIANTS:
             text=f"{_variant.text} {REST}",
             evaluate=partial(evaluate, variant=_variant),
             labels=_labels(_variant),
+            by_sample=not _variant.per_category,
         )
     )

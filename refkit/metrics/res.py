@@ -263,6 +263,7 @@ for _variant in VARIANTS:
             evaluate=partial(evaluate, variant=_variant),
             labels=LABELS,
             with_masks=True,
+            by_sample=not _variant.single_cover,  # which warns of the set as a whole
             task="res",
             answer="mask",
         )

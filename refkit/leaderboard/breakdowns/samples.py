@@ -61,6 +61,20 @@ class Samples:
         if "objects" in facts and image.file not in self.objects:
             self.objects[image.file] = SceneObjects.of_facts(facts, record.id)
 
+    def join(self, other: Samples) -> None:
+        """Take the samples of another part of the records, which was asked for the same facts."""
+        place = [self._texts.setdefault(text, len(self._texts)) for text in other._texts]
+        self._text_codes.extend([place[code] for code in other._text_codes])
+        self._target_counts += other._target_counts
+        self._boxes += other._boxes
+        self._sizes += other._sizes
+        self._answers += other._answers
+        self._scores += other._scores
+        self._same_class += other._same_class
+        for name, groups in self.facts.items():
+            groups.join(other.facts[name])
+        self.objects = other.objects | self.objects
+
     def __len__(self) -> int:
         return len(self._text_codes)
 
