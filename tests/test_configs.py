@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from pretend_records import pretend_records
+from stand_ins import shrunk, without_files
 
 from refkit.data.collate import collate
 from refkit.engine.config import leaves, load_config
@@ -59,13 +60,8 @@ def loaded(path: Path):
 
 
 def load_without_weights(path: Path):
-    """The config as on a machine that has none of the weights files it starts from."""
-    config = copy.deepcopy(loaded(path))
-    for part in config.model.values():
-        if isinstance(part, dict) and "weights" in part:
-            part["weights"] = None
-    config.load_from = None
-    return config
+    """The config as on a machine that has none of the files it starts from."""
+    return without_files(copy.deepcopy(loaded(path)))
 
 
 _ON_META: dict[str, ReferringModel] = {}
@@ -199,9 +195,11 @@ def test_samples_of_its_data_sets_pass_through_its_model(path, split, tmp_path):
     assert resolve(loader.collate_fn.type) is collate
     batch = preprocessor(path)(collate(samples), training=split == "train")
     if count(on_meta(path).parameters()) > SMALL_MODEL:
-        if split == "train":
-            run_on_meta(path, batch["inputs"])
-        return
+        if not hasattr(on_meta(path).backbone, "beit3"):
+            if split == "train":
+                run_on_meta(path, batch["inputs"])
+            return
+        shrunk(config.model)  # BEiT-3 looks at the values of token ids, so it cannot run without any
     model = MODELS.build(config.model)
     if split == "train":
         losses = model(**batch, mode="loss")
@@ -240,9 +238,9 @@ def table_row(path: Path) -> str:
     trained = count(part for part in model.parameters() if part.requires_grad)
     name = path.relative_to(FOLDER).with_suffix("").as_posix()
     what, *rest = header_of(path).splitlines()
-    published = re.search(r"Published Acc@0\.5: (.+?)\.(?= |$)", " ".join(rest))
+    published = re.findall(r"Published (Acc@0\.5|mIoU|oIoU): (.+?)\.(?= |$)", " ".join(rest))
     cells = (
-        published[1] if published else "–",
+        " / ".join(part if name == "Acc@0.5" else f"{name} {part}" for name, part in published) or "–",
         f"{count(model.parameters()) / 1e6:.1f}",
         f"{trained / 1e6:.1f}",
     )
