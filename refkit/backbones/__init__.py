@@ -2,6 +2,7 @@
 
 from refkit.backbones.beit3 import BEiT3Backbone
 from refkit.backbones.bridge import CrossModalBridge
+from refkit.backbones.caption_tokenizer import PretrainedTokenizer, T5Tokenizer
 from refkit.backbones.clip import CLIPBackbone
 from refkit.backbones.code_cache import CachedCodes
 from refkit.backbones.eva import BEiT3Tower, CLIPTower, EVATower, TimmTower
@@ -27,8 +28,10 @@ __all__ = [
     "EVATower",
     "GroundingEncoder",
     "HiLoRA",
+    "PretrainedTokenizer",
     "RegionEncoder",
     "SentencePieceTokenizer",
+    "T5Tokenizer",
     "TimmTower",
     "Tokenizer",
     "WordTokenizer",

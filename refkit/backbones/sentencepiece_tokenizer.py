@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 _WORD_START = "▁"
 _SPARE_ROWS = 8
+_WHERE = (
+    "BEiT-3's is called beit3.spm and is published beside its weights, the small models' is "
+    "model_zoo/refshapes/refshapes.spm"
+)
 
 
 @MODELS.register_module()
@@ -47,8 +51,9 @@ class SentencePieceTokenizer(Tokenizer):
 
     def __init__(self, model: str | Path, context_length: int = 64, content: str | None = None) -> None:
         self.model = str(model)
-        packed = _read(locate(model)) if content is None else _unpacked(content, self.model)
-        self._pieces = _processor(packed, self.model)
+        packed = sentencepiece_content(model, content, _WHERE)
+        self._pieces = sentencepiece_processor(packed, self.model)
+        _check_numbers(self._pieces, self.model)
         self.content = base64.b64encode(packed).decode("ascii")
         count = self._pieces.get_piece_size()
         self.mask_id = count + 1
@@ -99,24 +104,27 @@ class SentencePieceTokenizer(Tokenizer):
         return str(self._pieces.id_to_piece(token - 1)) if token < self.mask_id else "[spare]"
 
 
-def _read(path: Path) -> bytes:
+def sentencepiece_content(model: str | Path, content: str | None, where: str) -> bytes:
+    """A vocabulary's bytes: those packed in ``content`` as base64, or else those of the file ``model``.
+
+    Raises:
+        TokenizerError: no base64, or no such file; ``where`` says where one is.
+    """
+    path = locate(model)
     try:
-        return path.read_bytes()
+        return path.read_bytes() if content is None else base64.b64decode(content, validate=True)
     except OSError as error:
-        raise TokenizerError(
-            f"no SentencePiece vocabulary at {path} ({error.strerror}); BEiT-3's is called beit3.spm and is "
-            "published beside its weights, the small models' is model_zoo/refshapes/refshapes.spm"
-        ) from error
-
-
-def _unpacked(content: str, name: str) -> bytes:
-    try:
-        return base64.b64decode(content, validate=True)
+        raise TokenizerError(f"no SentencePiece vocabulary at {path} ({error.strerror}); {where}") from error
     except (binascii.Error, ValueError) as error:
-        raise TokenizerError(f"{name}: 'content' is not base64 ({error})") from error
+        raise TokenizerError(f"{model}: 'content' is not base64 ({error})") from error
 
 
-def _processor(packed: bytes, name: str) -> SentencePieceProcessor:
+def sentencepiece_processor(packed: bytes, name: str) -> SentencePieceProcessor:
+    """The vocabulary in these bytes; ``name`` is for messages.
+
+    Raises:
+        TokenizerError: there is none in them.
+    """
     from sentencepiece import SentencePieceProcessor
 
     pieces = SentencePieceProcessor()
@@ -127,10 +135,13 @@ def _processor(packed: bytes, name: str) -> SentencePieceProcessor:
         raise TokenizerError(f"{name}: not a SentencePiece file ({error})") from error
     if not count:
         raise TokenizerError(f"{name}: not a SentencePiece file (it has no pieces)")
+    return pieces
+
+
+def _check_numbers(pieces: SentencePieceProcessor, name: str) -> None:
     numbers = pieces.unk_id(), pieces.bos_id(), pieces.eos_id()
     if numbers != (0, 1, 2):
         raise TokenizerError(
             f"{name}: unknown, begin and end are pieces {numbers}, expected (0, 1, 2), the first three of "
             "SentencePiece's default"
         )
-    return pieces

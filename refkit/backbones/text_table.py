@@ -1,8 +1,8 @@
-"""Tables of text embeddings on disk: thousands of names go through a text tower once per machine, not per run.
+"""Tables of text embeddings on disk: thousands of names go through a text tower once, not in every run.
 
 An entry is found by a digest of everything it depends on: the tower's weights and vocabulary, and the texts.
-It is one file, written under a temporary name and renamed, so that any number of processes may share a folder.
-An entry that cannot be right is reported, computed again and replaced.
+It is one file, written under a temporary name and renamed, so that any number of processes may share a
+folder. An entry that cannot be right is reported, computed again and replaced.
 """
 
 from __future__ import annotations

@@ -5,8 +5,10 @@ teaches), ``tensors``, ``loss`` and, if it answers, ``predict``.
 """
 
 from refkit.heads.box import BoxHead
+from refkit.heads.caption import CaptionHead
 from refkit.heads.contrast import ContrastHead
 from refkit.heads.cosine_mask import CosineMaskHead
+from refkit.heads.language_model import CausalWriter, T5Writer
 from refkit.heads.mask import MaskHead
 from refkit.heads.mask_referring import MaskedImageHead, MaskedTextHead
 from refkit.heads.recognition import RegionContrastHead, TagHead
@@ -16,6 +18,8 @@ from refkit.heads.similarity_box import SimilarityBoxHead
 
 __all__ = [
     "BoxHead",
+    "CaptionHead",
+    "CausalWriter",
     "ContrastHead",
     "CosineMaskHead",
     "MaskHead",
@@ -25,5 +29,6 @@ __all__ = [
     "RegionTextHead",
     "SimilarityBoxHead",
     "SimilarityConstraintHead",
+    "T5Writer",
     "TagHead",
 ]

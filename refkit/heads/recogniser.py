@@ -8,16 +8,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from refkit.heads.precision import Precision
 from refkit.heads.vocabulary import Vocabulary
 from refkit.structures import Features, Prediction, ReferringSample
 
-_PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16}
 _ROWS = 1 << 16  # pairs of region and text that are decoded at once without gradients
 
 
@@ -81,9 +80,7 @@ class RecognitionHead(nn.Module, ABC):
         precision: str = "float32",
     ) -> None:
         super().__init__()
-        if precision not in _PRECISIONS:
-            raise ValueError(f"precision={precision!r}; expected one of {', '.join(_PRECISIONS)}")
-        self.unit, self.precision, self.text_width = unit, _PRECISIONS[precision], text_width
+        self.unit, self.precision, self.text_width = unit, Precision(precision), text_width
         self.text_projection = nn.Linear(text_width, hidden)
         self.region_projection = nn.Linear(width, hidden)
         self.decoder = nn.ModuleList(
@@ -102,17 +99,13 @@ class RecognitionHead(nn.Module, ABC):
 
     def forward(self, features: Features, texts: Tensor) -> Tensor:
         """Scores ``(B, P)`` of ``texts (P, text_width)`` for ``features.regions (B, Q, width)``."""
-        with self.autocast(texts):
+        with self.precision.autocast(texts):
             return self.decode(self.region_projection(regions_of(features)), self.text_projection(texts))
 
     def scores(self, features: Features, task: str) -> Tensor:
         """Scores ``(B, P)`` of all prompts of a task's vocabulary."""
         vocabulary: Vocabulary = self.vocabularies[task]  # type: ignore[assignment]
         return self(features, vocabulary.filled())
-
-    def autocast(self, example: Tensor) -> AbstractContextManager[None]:
-        """The precision of this head, on the device of ``example``."""
-        return torch.autocast(example.device.type, self.precision) if self.precision else nullcontext()
 
     def decode(self, memory: Tensor, queries: Tensor) -> Tensor:
         """``(B, P)`` from projected regions ``(B, Q, C)`` and texts ``(P, C)``."""

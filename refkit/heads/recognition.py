@@ -71,7 +71,7 @@ class TagHead(RecognitionHead):
         """
         vocabulary: Vocabulary = self.vocabularies["tags"]  # type: ignore[assignment]
         logits = vocabulary.best(self.scores(features, "tags"))
-        targets = vocabulary.targets([sample.meta.get("tags", ()) for sample in data_samples])
+        targets = vocabulary.targets([sample.meta.get("tags") or () for sample in data_samples])
         return {"loss_tag": self.weight * asymmetric(logits, targets)}
 
 
@@ -127,7 +127,7 @@ class RegionContrastHead(RecognitionHead):
         """
         if features.sentence is None:
             raise ValueError("the contrast of regions and texts needs features.sentence: embedded captions")
-        with self.autocast(features.sentence):
+        with self.precision.autocast(features.sentence):
             regions = self.region_projection(regions_of(features))
             texts = self.text_projection(features.sentence)
             every_region = torch.cat(all_gather(regions.detach()))

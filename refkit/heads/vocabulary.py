@@ -69,8 +69,8 @@ class Vocabulary(nn.Module):
         """
         if self.embeddings is None:
             raise VocabularyError(
-                f"the vocabulary of {len(self.names)} names has no embeddings: give the model a text_encoder, or "
-                "call fill"
+                f"the vocabulary of {len(self.names)} names has no embeddings: give the model a "
+                "text_encoder, or call fill"
             )
         return self.embeddings
 
@@ -92,8 +92,8 @@ class Vocabulary(nn.Module):
         for index, given in enumerate(answers):
             if unknown := [name for name in given if name not in rows]:
                 raise VocabularyError(
-                    f"{unknown[0]!r} is not among the {len(rows)} names of the vocabulary; train with the list that "
-                    "the data was tagged with"
+                    f"{unknown[0]!r} is not among the {len(rows)} names of the vocabulary; train with the "
+                    "list that the data was tagged with"
                 )
             found[index, [rows[name] for name in given]] = 1.0
         return found

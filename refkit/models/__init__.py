@@ -3,6 +3,7 @@
 from refkit import backbones, heads
 from refkit.models.base import ReferringModel
 from refkit.models.contrast_pretrain import BEiT3Pretrain, CLIPPretrain
+from refkit.models.dynrefer import DynRefer
 from refkit.models.headed import HeadedModel
 from refkit.models.hivg import HiVG
 from refkit.models.mrefm import MRefM
@@ -12,6 +13,7 @@ from refkit.models.vqkd_pretrain import VQKDPretrain
 __all__ = [
     "BEiT3Pretrain",
     "CLIPPretrain",
+    "DynRefer",
     "HeadedModel",
     "HiVG",
     "MRefM",

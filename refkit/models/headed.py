@@ -63,7 +63,7 @@ class HeadedModel(ReferringModel):
             )
         features = self.answering_features(inputs, heads)
         answers = [head.predict(features, data_samples) for head in heads]
-        return [_merge(parts) for parts in zip(*answers, strict=True)]
+        return [merged(parts) for parts in zip(*answers, strict=True)]
 
     def head_tensors(self, features: Features) -> dict[str, Tensor]:
         """Named raw outputs of all heads."""
@@ -77,10 +77,11 @@ class HeadedModel(ReferringModel):
         return [head for name, head in self.heads.items() if f"heads.{name}" not in self.without]
 
 
-def _merge(parts: Sequence[Prediction]) -> Prediction:
-    merged = parts[0]
+def merged(parts: Sequence[Prediction]) -> Prediction:
+    """One answer about a sample from those of several heads; the first that knows a field wins."""
+    answer = parts[0]
     for part in parts[1:]:
         for field in part.__dataclass_fields__:
-            if getattr(merged, field) is None:
-                setattr(merged, field, getattr(part, field))
-    return merged
+            if getattr(answer, field) is None:
+                setattr(answer, field, getattr(part, field))
+    return answer

@@ -15,8 +15,9 @@ from refkit.backbones.region import RegionEncoder
 from refkit.backbones.region_align import deformable_sampling
 from refkit.backbones.state import load_strictly
 from refkit.backbones.text_encoder import CLIPTextEncoder
-from refkit.heads import RegionContrastHead, TagHead
+from refkit.heads import CaptionHead, RegionContrastHead, TagHead
 from refkit.losses.recognition import asymmetric, pairwise_sigmoid
+from refkit.models.dynrefer import TASKS, DynRefer
 from refkit.structures import Features, Frame, ReferringSample
 from refkit.zoo.layouts.dynrefer import RULES
 from refkit.zoo.layouts.renaming import published_name
@@ -121,7 +122,8 @@ def features(regions, sentence=None):
 
 
 def sample(tags=()):
-    return ReferringSample("x", "", Frame.identity(10, 10), meta={"tags": list(tags)})
+    box = np.array([[1, 2, 3, 4]], np.float32)
+    return ReferringSample("x", "", Frame.identity(10, 10), boxes=box, meta={"tags": list(tags)})
 
 
 @pytest.fixture(scope="module")
@@ -229,6 +231,84 @@ def test_text_tower():
     assert torch.equal(tower.tokenizer([texts[row] for row in worded]), ids[worded])
 
 
+class FakeWords:
+    """The pack's texts are names of rows of ids; its sentences are ids joined by spaces."""
+
+    pad_id, eos_id, bos_id = 0, 1, None
+
+    def __init__(self, rows):
+        self.rows = rows
+
+    def encode(self, texts, limit, begin, end):
+        rows = [self.rows[text] for text in texts]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        return ids, (ids != 0).long()
+
+    def decode(self, rows):
+        ended = [row[: row.index(1)] if 1 in row else row for row in rows]
+        return [" ".join(map(str, row)) for row in ended]
+
+
+CONTROLS = ("c0", "c1", "c2")
+
+
+@pytest.fixture(scope="module")
+def generated():
+    return json.loads((FOLDER / "llm_generate.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def caption_head(generated):
+    size = {name: generated["t5_config"][name] for name in T5_FIELDS}
+    words = FakeWords({**generated["control_ids"], "|": [60, 1]})
+    head = CaptionHead(width=768, language_model={"type": "T5Writer", "size": size}, tokenizer=words)
+    return filled(head, "heads.caption.")
+
+
+T5_FIELDS = ("vocab_size", "d_model", "d_kv", "d_ff", "num_layers", "num_decoder_layers", "num_heads")
+
+
+def test_words_are_tied_and_the_output_layer_is_not(caption_head):
+    model = caption_head.language_model.model
+    assert model.encoder.embed_tokens.weight is model.shared.weight
+    assert model.decoder.embed_tokens.weight is model.shared.weight
+    assert model.lm_head.weight is not model.shared.weight
+    assert not model.config.scale_decoder_outputs and model.config.dense_act_fn == "gelu"
+    assert not any("embed_tokens" in name for name in caption_head.state_dict())
+
+
+@torch.no_grad()
+def test_language_model_loss(caption_head):
+    expected = pack("llm_loss")
+    regions = normal("region_tokens_llm", 3, 32, 768)
+    controls = caption_head.tokenizer.encode(CONTROLS, 32, False, True)
+    prefix, mask = caption_head.prefix(regions, *controls)
+    close(prefix, expected["inputs_embeds"], **LOOSE)
+    np.testing.assert_array_equal(mask, expected["encoder_mask"])
+    captions = caption_head.tokenizer.encode(("o0", "o1", "o2"), 32, False, True)
+    logits = caption_head.language_model.logits(prefix, mask, *captions)
+    close(logits, expected["decoder_logits"], **LOOSE)
+    close(caption_head.language_model.loss(prefix, mask, *captions), expected["loss"], **LOOSE)
+
+
+def test_beam_search(caption_head, generated):
+    regions = normal("region_tokens_llm", 3, 32, 768)
+    compared = 0
+    for settings, found in generated["cases"].items():
+        search = json.loads(settings)
+        if search["length_penalty"]:  # its definition has changed since transformers 4.26
+            continue
+        search = {name: value for name, value in search.items() if name in caption_head.search}
+        caption_head.search.update(search)
+        written = caption_head.write(regions, CONTROLS)
+        for (text, score), ids, expected in zip(written, found["sequences"], found["scores"], strict=True):
+            assert [text] == caption_head.tokenizer.decode([ids])
+            np.testing.assert_allclose(math.log(score), math.log(expected), atol=1e-3)
+            compared += 1
+    assert compared >= 6
+
+
 def text_shapes(layers):
     names = manifest("dynrefer/frozen_eva_manifest.json.gz")
     kept = {name.removeprefix("text_encoder."): shape for name, (shape, _) in names.items()}
@@ -237,3 +317,44 @@ def text_shapes(layers):
     return {
         name: shape for name, shape in kept.items() if f"text_encoder.{name}" in names and name not in dropped
     }
+
+
+@torch.no_grad()
+def test_from_views_to_all_answers(encoder, tag_head, contrast_head, caption_head, monkeypatch):
+    monkeypatch.setattr(tag_head, "threshold", 0.8)
+    expected = pack("e2e_reduced")
+    answers = json.loads((FOLDER / "e2e_reduced_caption.json").read_text())
+    model = assembled(encoder, tag_head, contrast_head, caption_head)
+    views = normal("images", 6, 3, 224, 224).unflatten(0, (2, 3))
+    inputs = {"views": views, "regions": torch.from_numpy(expected["region_boxes"])}
+    caption_head.search.update({"num_beams": 2, "max_new_tokens": 20})
+    seen = {}
+    hooks = [
+        part.register_forward_hook(lambda module, given, out: seen.setdefault(module, out))
+        for part in (encoder, tag_head)
+    ]
+    told = model(inputs, [sample(), sample()], mode="predict")
+    for hook in hooks:
+        hook.remove()
+    fused = torch.cat((seen[encoder].image[:, None], seen[encoder].visual), dim=1)
+    close(fused[:, ::4, ::32], expected["fused_probe"], **LOOSE)
+    close(seen[encoder].regions, expected["region_tokens"])
+    close(seen[tag_head], expected["tag_logits"])
+    tight = {"rtol": 0, "atol": 2e-6}
+    close(torch.tensor([list(a.attributes.values()) for a in told]), expected["attr"], **tight)
+    close(torch.tensor([list(a.categories.values()) for a in told]), expected["cls"], **tight)
+    for answer, right in zip(told, answers, strict=True):
+        assert (answer.caption, list(answer.tags)) == (right["caption"], right["tag_set1"])
+    scores = np.log([answer.scores[0] for answer in told])
+    np.testing.assert_allclose(scores, np.log(expected["score"]), atol=1e-3)
+
+
+def assembled(encoder, *heads):
+    """A DynRefer of parts that have their values already."""
+    tower = {"type": "EVATower", "width": 16, "layers": 1, "heads": 2, "feedforward": 16}
+    qformer = {"width": 16, "layers": 1, "heads": 2}
+    model = DynRefer({"type": RegionEncoder, "tower": tower, "qformer": qformer}, {})
+    model.backbone = encoder
+    model.heads = torch.nn.ModuleDict(dict(zip(("tag", "contrast", "caption"), heads, strict=True)))
+    model.tasks = TASKS
+    return model.eval()

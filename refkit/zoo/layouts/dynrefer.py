@@ -40,4 +40,9 @@ RECOGNITION: tuple[Rule, ...] = (
     ("attr_t", "heads.contrast.temperature"),
     ("attr_b", "heads.contrast.bias"),
 )
-RULES = (*REGION, *RECOGNITION)
+CAPTION: tuple[Rule, ...] = (
+    ("t5_proj.{rest}", "heads.caption.projection.{rest}"),
+    ("cem_memory", "heads.caption.memory"),
+    ("t5_model.{rest}", "heads.caption.language_model.model.{rest}"),
+)
+RULES = (*REGION, *RECOGNITION, *CAPTION)
