@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 
 from refkit.data.files import atomic_write
+from refkit.doctor import usable_cores
 from refkit.leaderboard.baselines import score_baselines
 from refkit.leaderboard.breakdowns.analysis import ALL
 from refkit.leaderboard.report import render, to_json
@@ -67,7 +68,10 @@ def command(
         return
     groups = [] if by == ["none"] else by or [ALL]
     options: dict[str, Any] = {"by": groups, "draws": draws, "seed": seed, "objects": objects}
-    result = score(records, predictions, protocol, allow_partial=allow_partial, **options)
+    processes = min(2, usable_cores())
+    result = score(
+        records, predictions, protocol, allow_partial=allow_partial, processes=processes, **options
+    )
     beside = score_baselines(records, protocol, **options) if baselines else {}
     if per_sample is not None:
         result.per_sample.write(per_sample, result)

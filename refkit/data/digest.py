@@ -19,6 +19,7 @@ from refkit.data.schema import Record
 # Bytes of lines kept in memory before a sorted run goes to disk: bounds memory for any number of records.
 _RUN_BYTES = 200_000_000
 _HASHED_AT_ONCE = 4096
+_NO_MASK = b"[null]"
 _TAIL = re.compile(rb"\t[^\n]*")
 
 
@@ -71,9 +72,11 @@ class RecordDigests:
 
     def add(self, record: Record) -> None:
         """Take one record."""
-        masks = [target.mask and target.mask["counts"] for target in record.targets]
+        targets = record.targets
+        plain = len(targets) == 1 and not targets[0].mask
+        masks = _NO_MASK if plain else _line([target.mask and target.mask["counts"] for target in targets])
         # neither a tab nor a line feed can stand in JSON of one line, so that `finish` may cut and join there
-        self._lines.add(_line(_canonical_fields(record)) + b"\t" + _line(masks))
+        self._lines.add(_line(_canonical_fields(record)) + b"\t" + masks)
 
     def join(self, other: RecordDigests) -> None:
         """Take all records of another."""

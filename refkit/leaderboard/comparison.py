@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkit.leaderboard.breakdowns.analysis import hit_column
-from refkit.leaderboard.scoring import DRAWS, PredictionSource, RecordSource, Scored, evaluate
+from refkit.leaderboard.evaluation import PredictionSource, Scored, evaluate
+from refkit.leaderboard.pairing import RecordSource
+from refkit.leaderboard.scoring import DRAWS
 from refkit.leaderboard.statistics import McNemar, PairedBootstrap, PairedDifference, holm, mcnemar_exact
 from refkit.metrics.protocol import Column, Corpus, Protocol
 from refkit.version import __version__

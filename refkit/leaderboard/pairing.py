@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from refkit.data.digest import RecordDigests
-from refkit.data.record_scan import RecordScan
+from refkit.data.record_scan import RecordScan, Tally
 from refkit.data.schema import Header, Record
 from refkit.leaderboard.box_spaces import implausible
 from refkit.leaderboard.breakdowns.samples import Samples
@@ -34,13 +34,19 @@ class ScoringError(ValueError):
 class Truth:
     """The records, streamed once, and the two digests that predictions must state."""
 
-    def __init__(self, source: RecordSource) -> None:
+    def __init__(self, source: RecordSource, span: tuple[int, int] | None = None) -> None:
+        """Read the header.
+
+        Args:
+            source: the records.
+            span: only those whose lines begin at these bytes of the file; `finish` takes the rest.
+        """
         self._scan: RecordScan | None = None
         if isinstance(source, tuple):
             self.header, self._records = source
             self.name = f"the records {self.header.name}"
         else:
-            self._scan = RecordScan(source)
+            self._scan = RecordScan(source, span)
             self.header = self._scan.header
             self.name = os.fspath(source)
 
@@ -50,6 +56,22 @@ class Truth:
         else:
             for _, _, record in self._scan:
                 yield record
+
+    @property
+    def tally(self) -> Tally:
+        """Of the records of a file, as far as they were read."""
+        assert self._scan is not None
+        return self._scan.tally
+
+    def finish(self, rest: Tally) -> None:
+        """Check the file as a whole, of which a span was read here and the rest elsewhere.
+
+        Raises:
+            RecordError: counts or digests disagree with the header.
+        """
+        assert self._scan is not None
+        self._scan.tally.join(rest)
+        self._scan.finish()
 
     def _with_digests(self) -> Iterator[Record]:
         """Records in memory; a file brings its own check."""
@@ -146,6 +168,22 @@ class Pairing:
         if prediction is not None and prediction.boxes is not None and len(prediction.boxes):
             self._declared.extend(prediction.boxes[0].tolist())
             self._sizes.extend((record.image.width, record.image.height))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What was noted travels between processes; where it comes from does not."""
+        sources = ("_truth", "_answers", "_samples")
+        return {name: value for name, value in self.__dict__.items() if name not in sources}
+
+    def join(self, other: Pairing) -> None:
+        """Take what was noted about another part of the records."""
+        self.partial |= other.partial
+        self.expected += other.expected
+        self.ids += other.ids
+        self.answered += other.answered
+        self._seen |= other._seen
+        self._images.join(other._images)
+        self._declared += other._declared
+        self._sizes += other._sizes
 
     def finish(self) -> None:
         """Check that the ids of both sides fit, and forget the predictions: a million of them are 600 MB.

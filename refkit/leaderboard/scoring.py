@@ -3,37 +3,24 @@ runner."""
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from refkit.leaderboard.box_spaces import PIXEL
 from refkit.leaderboard.breakdowns.analysis import Scene, facts_needed, pending_breakdowns
 from refkit.leaderboard.breakdowns.objects import read_objects
 from refkit.leaderboard.breakdowns.samples import Samples
-from refkit.leaderboard.pairing import Pairing, RecordSource, ScoringError, Truth
-from refkit.leaderboard.predictions import (
-    PredictionError,
-    PredictionFile,
-    PredictionHeader,
-    as_written,
-    load_predictions,
-)
+from refkit.leaderboard.evaluation import PredictionSource, Scored, evaluate
+from refkit.leaderboard.pairing import Pairing, RecordSource, ScoringError
 from refkit.leaderboard.result import Analysis, Cell, Metric, PerSample, Result
 from refkit.leaderboard.statistics import ImageBootstrap
-from refkit.metrics.protocol import Evaluation, Protocol, get_protocol
-from refkit.structures import Prediction
+from refkit.metrics.protocol import Evaluation
 
 __all__ = ["DRAWS", "PredictionSource", "RecordSource", "Result", "ScoringError", "score"]
 
 DRAWS = 2000
 UNUSABLE_WARNING = 0.5
-
-PredictionSource = str | os.PathLike[str] | PredictionFile | tuple[PredictionHeader, Mapping[str, Prediction]]
 
 
 def score(
@@ -46,6 +33,7 @@ def score(
     draws: int = DRAWS,
     seed: int = 0,
     objects: str | os.PathLike[str] | None = None,
+    processes: int = 1,
 ) -> Result:
     """Score predictions under a protocol.
 
@@ -63,6 +51,8 @@ def score(
         seed: of the image bootstrap.
         objects: all annotated objects of the pictures (COCO ``instances.json``), for the kinds of errors
             and for the number of other objects of the class.
+        processes: with two, a process is started that does half of a large job. Leave it at one in a script
+            that has no ``if __name__ == "__main__"``: the other process would run the script again.
 
     Returns:
         The metrics with intervals, coverage, breakdowns and a row per sample.
@@ -77,75 +67,15 @@ def score(
         AnswerError: a prediction that contradicts its record, such as a mask of another size.
     """
     names = (by,) if isinstance(by, str) else tuple(by)
-    samples = Samples(facts_needed(names)) if names else None
-    scored = evaluate(records, predictions, protocol, allow_partial=allow_partial, samples=samples)
+    facts = facts_needed(names) if names else None
+    scored = evaluate(
+        records, predictions, protocol, allow_partial=allow_partial, facts=facts, processes=processes
+    )
     bootstrap = ImageBootstrap(scored.pairing.clusters(), draws, seed)
-    if samples is None:
+    if scored.samples is None:
         return _result(scored, bootstrap, draws, seed)
-    scene = _scene(samples, scored.pairing, objects)
+    scene = _scene(scored.samples, scored.pairing, objects)
     return _result(scored, bootstrap, draws, seed, names, scene)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Scored:
-    """What a protocol says about a prediction file, sample by sample, before anything is summed up.
-
-    Attributes:
-        protocol: what was computed.
-        truth: the records, read to their end.
-        header: of the predictions.
-        path: of the prediction file; empty when the predictions never were a file.
-        pairing: ids, images and coverage.
-        evaluation: the metrics of every sample.
-    """
-
-    protocol: Protocol
-    truth: Truth
-    header: PredictionHeader
-    path: str
-    pairing: Pairing
-    evaluation: Evaluation
-
-
-def evaluate(
-    records: RecordSource,
-    predictions: PredictionSource,
-    protocol: str = "rec/1",
-    *,
-    allow_partial: bool = False,
-    samples: Samples | None = None,
-) -> Scored:
-    """Read both sides strictly and evaluate every sample; arguments and errors as for `score`.
-
-    Args:
-        records: a records file, or its header with the records.
-        predictions: a prediction file, or its header with predictions by id.
-        protocol: id of the protocol.
-        allow_partial: leave unanswered records out.
-        samples: is told of every scored pair.
-    """
-    chosen = get_protocol(protocol)
-    with collection_paused():
-        answers = _load_answers(predictions)
-        truth = Truth(records)
-        truth.check_stated_digest(answers, chosen)
-        pairing = Pairing(truth, answers, samples, allow_partial)
-        evaluation = chosen.evaluate(iter(pairing))
-    truth.check_found_digest(answers, chosen)
-    pairing.finish()
-    return Scored(chosen, truth, answers.header, answers.path, pairing, evaluation)
-
-
-@contextmanager
-def collection_paused() -> Iterator[None]:
-    """Without the search for cycles: millions of small objects are made here, none of them in a cycle."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def _scene(samples: Samples, pairing: Pairing, objects: str | os.PathLike[str] | None) -> Scene:
@@ -154,20 +84,6 @@ def _scene(samples: Samples, pairing: Pairing, objects: str | os.PathLike[str] |
         return Scene(samples, pairing.ids, pairing.clusters(), images)
     found, digest = read_objects(objects, images)
     return Scene(samples, pairing.ids, pairing.clusters(), images, found, digest)
-
-
-def _load_answers(source: PredictionSource) -> PredictionFile:
-    if isinstance(source, tuple):
-        header, predictions = source
-        if header.box != PIXEL:
-            raise PredictionError(f"predictions in memory are in {PIXEL!r}, not in {header.box!r}", "box")
-        for identity, prediction in predictions.items():
-            if identity != prediction.id:
-                raise PredictionError(
-                    f"the prediction of {identity!r} carries the id {prediction.id!r}", "id"
-                )
-        return PredictionFile(header, {key: as_written(value) for key, value in predictions.items()})
-    return source if isinstance(source, PredictionFile) else load_predictions(source)
 
 
 def _result(

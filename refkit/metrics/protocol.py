@@ -13,7 +13,7 @@ import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ class Column:
     @classmethod
     def mean(cls, values: NDArray) -> Column:
         """The plain mean of ``(n,)`` values."""
-        return cls(np.asarray(values, np.float64), np.ones(len(values)))
+        return cls(np.asarray(values, np.float64), _ones(len(values)))
 
     @property
     def value(self) -> float:
@@ -157,6 +157,14 @@ class Protocol:
     by_sample: bool = False
     task: str = "rec"
     answer: str = "boxes"
+
+
+@lru_cache(maxsize=1)
+def _ones(count: int) -> NDArray[np.float64]:
+    """One array for all means over the same samples, so that what is summed once is known for all."""
+    ones = np.ones(count)
+    ones.flags.writeable = False
+    return ones
 
 
 def _whole(values: NDArray[np.float64]) -> bool:

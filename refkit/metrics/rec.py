@@ -109,7 +109,7 @@ def top_box(prediction: Prediction | None) -> tuple[float, ...]:
         return NO_BOX
     scores = prediction.scores
     best = 0 if scores is None or len(scores) == 1 else int(np.argmax(scores))
-    return tuple(np.asarray(prediction.boxes[best], np.float64).tolist())
+    return tuple(prediction.boxes[best].tolist())
 
 
 def target_box(record: Record) -> tuple[float, ...]:

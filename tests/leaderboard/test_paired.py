@@ -152,7 +152,8 @@ def test_groups_are_resampled_like_masked_columns():
     images, codes = np.arange(90) // 3, rng.integers(-1, 3, 90)
     column = Column(rng.random(90), rng.uniform(1, 2, 90))
     grouped, masked = ImageBootstrap(images, 300), ImageBootstrap(images, 300)
-    assert grouped.add_groups(column, codes, 3) == 0
+    tables = [grouped.group_sums(one, codes, 3) for one in (column.numerator, column.denominator)]
+    assert grouped.add_table(*tables) == 0
     for group in range(3):
         masked.add(column.within(codes == group))
     assert np.allclose(grouped.intervals(), masked.intervals(), atol=2e-6)

@@ -60,6 +60,7 @@ def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootst
     every draw and group.
     """
     groups, codes = len(partition.labels), partition.codes
+    sums = _GroupSums(codes, groups, bootstrap)
     values: dict[str, Sequence[float]] = {}
     places: dict[str, int | None] = {}
     for name, column in columns.items():
@@ -67,25 +68,35 @@ def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootst
             values[name] = [column.within(codes == group).value for group in range(groups)]
             places[name] = None
         else:
-            values[name] = group_values(column, codes, groups)
-            places[name] = bootstrap.add_groups(column, codes, groups)
+            (above, tops), (below, bottoms) = map(
+                sums.of, (column.numerator, column.denominator), column.whole
+            )
+            values[name] = [
+                one / other if other else math.nan for one, other in zip(tops, bottoms, strict=True)
+            ]
+            places[name] = bootstrap.add_table(above, below)
     counts = np.bincount(codes[codes >= 0], minlength=groups)
     return PendingCells(partition.labels, counts.tolist(), values, places)
 
 
-def group_values(column: Column, codes: NDArray[np.int64], groups: int) -> list[float]:
-    """``g`` values of a metric; the sums are exact, so the order of the samples does not matter."""
-    sides = zip((column.numerator, column.denominator), column.whole, strict=True)
-    above, below = (_exact_sums(values, whole, codes, groups) for values, whole in sides)
-    return [top / bottom if bottom else math.nan for top, bottom in zip(above, below, strict=True)]
+class _GroupSums:
+    """Sums of arrays within groups; an array that several metrics share is summed once."""
 
+    def __init__(self, codes: NDArray[np.int64], groups: int, bootstrap: ImageBootstrap) -> None:
+        self._codes, self._groups, self._bootstrap = codes, groups, bootstrap
+        self._known: dict[int, tuple[Floats, list[float]]] = {}
 
-def _exact_sums(values: Floats, whole: bool, codes: NDArray[np.int64], groups: int) -> list[float]:
-    """Whole numbers add up exactly as they are; others through `math.fsum`."""
-    if whole:
-        # code -1, no group, is counted in front
-        return np.bincount(codes + 1, weights=values, minlength=groups + 1)[1:].tolist()
-    order = np.argsort(codes, kind="stable")
-    edges = np.searchsorted(codes[order], np.arange(groups + 1))
-    ordered = values[order]
-    return [math.fsum(ordered[low:high].tolist()) for low, high in pairwise(edges.tolist())]
+    def of(self, values: Floats, whole: bool) -> tuple[Floats, list[float]]:
+        """``(k, g)`` sums of ``(n,)`` values per image and group, and ``g`` exact sums per group."""
+        if id(values) not in self._known:
+            table = self._bootstrap.group_sums(values, self._codes, self._groups)
+            # whole numbers add up exactly in any order
+            exact = table.sum(axis=0).tolist() if whole else self._exact(values)
+            self._known[id(values)] = table, exact
+        return self._known[id(values)]
+
+    def _exact(self, values: Floats) -> list[float]:
+        order = np.argsort(self._codes, kind="stable")
+        edges = np.searchsorted(self._codes[order], np.arange(self._groups + 1))
+        ordered = values[order]
+        return [math.fsum(ordered[low:high].tolist()) for low, high in pairwise(edges.tolist())]

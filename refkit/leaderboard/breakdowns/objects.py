@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from refkit.data.record_scan import iter_lines
 from refkit.data.schema import RecordError
+from refkit.leaderboard.breakdowns.equal_rows import equal_rows
 
 Floats = NDArray[np.float64]
 Codes = NDArray[np.int64]
@@ -106,15 +107,9 @@ class KnownObjects:
             images: ``k``.
         """
         rows = np.flatnonzero(~np.isnan(boxes[:, 0]))
-        order = rows[np.lexsort((*boxes[rows].T, categories[rows], clusters[rows]))]
-        new = np.ones(len(order), bool)
-        same_box = (boxes[order[1:]] == boxes[order[:-1]]).all(axis=1)
-        new[1:] = ~(
-            same_box
-            & (categories[order[1:]] == categories[order[:-1]])
-            & (clusters[order[1:]] == clusters[order[:-1]])
-        )
-        kept = order[new]
+        order, same = equal_rows((*boxes[rows].T, categories[rows], clusters[rows]))
+        first_uses = rows[order[np.concatenate((np.ones(min(len(order), 1), bool), ~same))]]
+        kept = first_uses[np.argsort(clusters[first_uses], kind="stable")]
         counts = np.bincount(clusters[kept], minlength=images)
         first = np.concatenate(([0], np.cumsum(counts))).astype(np.int64)
         return cls(boxes[kept], categories[kept], first, "targets of the records", complete=False)

@@ -13,6 +13,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from refkit.leaderboard.breakdowns.equal_rows import equal_rows
 from refkit.leaderboard.breakdowns.objects import KnownObjects
 from refkit.leaderboard.breakdowns.rules import Rules
 from refkit.leaderboard.breakdowns.samples import Samples
@@ -101,10 +102,7 @@ def _repetition(samples: Samples, clusters: Codes, known: NDArray[np.bool_], ids
     """
     placed = np.flatnonzero(known & (samples.target_counts == 1))
     columns = [column[placed] for column in (*samples.boxes.T, samples.text_codes, clusters)]
-    order = np.lexsort(columns)
-    same = np.ones(max(len(order) - 1, 0), bool)
-    for column in columns:
-        same &= column[order[1:]] == column[order[:-1]]
+    order, same = equal_rows(columns)
     use = np.concatenate(([0], np.cumsum(~same)))[: len(order)]
     shared = np.flatnonzero(np.bincount(use)[use] > 1) if len(use) else use
     rows = placed[order]

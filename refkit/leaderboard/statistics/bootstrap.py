@@ -122,19 +122,21 @@ class ImageBootstrap:
         above = self._resampling.sums(column.numerator)[:, None]
         return self._take(above, self._resampling.sums(column.denominator)[:, None])
 
-    def add_groups(self, column: Column, codes: NDArray[np.int64], groups: int) -> int:
+    def group_sums(self, values: NDArray, codes: NDArray[np.int64], groups: int) -> Floats:
+        """``(k, g)`` sums of ``(n,)`` values; ``codes`` is the group of each sample, -1 for none."""
+        return self._resampling.group_sums(values, codes, groups)
+
+    def add_table(self, above: Floats, below: Floats) -> int:
         """Take a metric over the samples of each group.
 
         Args:
-            column: over the ``n`` samples.
-            codes: ``(n,)`` group of each sample, 0 … g-1; -1 for none.
-            groups: ``g``.
+            above: ``(k, g)`` sums of its numerator, see `group_sums`.
+            below: ``(k, g)`` sums of its denominator.
 
         Returns:
             Place of the first group in `intervals`; the others follow.
         """
-        above = self._resampling.group_sums(column.numerator, codes, groups)
-        return self._take(above, self._resampling.group_sums(column.denominator, codes, groups))
+        return self._take(above, below)
 
     def intervals(self) -> list[Interval | None]:
         """(low, high) of each metric; None where fewer than two images contribute.
