@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from refkit import rle
 
@@ -191,6 +190,8 @@ def cut_views(image: np.ndarray, crops: np.ndarray, side: int = SIDE) -> np.ndar
     Returns:
         ``(N, 3, S, S)`` uint8. Crops that occur several times are resized once.
     """
+    from PIL import Image  # importers need the boxes of this file only, and shall start at once
+
     distinct, index = np.unique(crops, axis=0, return_inverse=True)
     views = np.empty((len(distinct), 3, side, side), np.uint8)
     for row, (left, top, right, bottom) in enumerate(distinct.tolist()):

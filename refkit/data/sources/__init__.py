@@ -15,13 +15,31 @@ from typing import Any
 from tqdm import tqdm
 
 from refkit.data.records import Record, write_records
-from refkit.data.sources import coco, flickr30k, jsonl, refer, referit, refshapes, transvg
+from refkit.data.sources import (
+    captions,
+    coco,
+    conversations,
+    dynrefer,
+    ferret_bench,
+    flickr30k,
+    jsonl,
+    mdetr,
+    ovad,
+    refer,
+    referit,
+    refshapes,
+    transvg,
+    vg,
+)
 from refkit.data.sources.spec import Option, Part, Skips, SourceError, SourceSpec
 
 __all__ = ["SOURCES", "Option", "SourceError", "SourceSpec", "import_source"]
 
+_EXPRESSIONS = (refer, transvg, referit, flickr30k, mdetr)
+_REGIONS = (vg, dynrefer, captions, ovad, conversations, ferret_bench)
+_ANY = (coco, jsonl, refshapes)
 SOURCES: dict[str, SourceSpec] = {
-    module.SPEC.name: module.SPEC for module in (refer, transvg, referit, flickr30k, coco, jsonl, refshapes)
+    module.SPEC.name: module.SPEC for module in (*_EXPRESSIONS, *_REGIONS, *_ANY)
 }
 _log = logging.getLogger(__name__)
 

@@ -49,7 +49,11 @@ def read_instances(path: Path) -> Instances:
     Raises:
         SourceError: a key is missing.
     """
-    data = read_json(path, dict)
+    return instances_of(path, read_json(path, dict))
+
+
+def instances_of(path: Path, data: dict[str, Any]) -> Instances:
+    """The same from what was read already; ``path`` is for messages."""
     try:
         images = {
             int(entry["id"]): ImageRef(

@@ -16,7 +16,11 @@ from refkit.data.sources.readfile import read_json
 
 
 def test_every_source_describes_itself():
-    assert list(SOURCES) == ["refer", "transvg", "referit", "flickr30k", "coco", "jsonl", "refshapes"]
+    assert list(SOURCES) == [
+        *("refer", "transvg", "referit", "flickr30k", "mdetr"),
+        *("vg", "dynrefer", "captions", "ovad", "conversations", "ferret-bench"),
+        *("coco", "jsonl", "refshapes"),
+    ]
     for name, spec in SOURCES.items():
         assert spec.name == name
         assert spec.help.endswith(".")
