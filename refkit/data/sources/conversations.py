@@ -177,7 +177,7 @@ SPEC = SourceSpec(
     paths="one JSON file",
     options=(
         Option("name", str, None, "Name of the set to write, <dataset>.<split_by>.<split>.", required=True),
-        Option("sizes", Path, None, "Image sizes where entries state none: folder of pictures, …"),
+        Option("sizes", Path, None, "Image sizes where entries state none: a folder of pictures or a file."),
         Option(
             "most_regions", int, 1, "Leave out questions about more regions than this; 0 keeps all of them."
         ),

@@ -86,6 +86,9 @@ class CaptionFacts:
         Args:
             captions: of one region.
             tags: those the source states, which then count alone.
+
+        Raises:
+            SourceError: tags are wanted, but there are neither stated ones nor a tagger to make them.
         """
         facts: dict[str, Any] = {}
         if self._tag is not None:
@@ -94,6 +97,11 @@ class CaptionFacts:
             if tags is None and self.known is not None:
                 found = [tag for words in tagged for tag in phrase_tags(words, self.known).all]
                 tags = self.known.among(found)
+        elif tags is None and self.known is not None:
+            raise SourceError(
+                "a list of tags is given, but the captions have none of their own; add --tagger auto to "
+                "make them from the words"
+            )
         return facts if tags is None else {**facts, "tags": list(tags)}
 
 

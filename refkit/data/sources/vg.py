@@ -253,7 +253,12 @@ SPEC = SourceSpec(
         TASK,
         SPLITS,
         NAME,
-        Option("sizes", Path, None, "Image sizes where image_data.json is missing: folder of pictures, …"),
+        Option(
+            "sizes",
+            Path,
+            None,
+            "Image sizes where image_data.json is missing: a folder of pictures or a file.",
+        ),
         TAGGER,
         TAG_LIST,
         IMAGE_ROOT,

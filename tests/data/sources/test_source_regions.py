@@ -103,7 +103,9 @@ def test_words_and_tags_are_stored_with_their_tagger(tmp_path):
     assert header.extra["tagger"] == "rules"
     assert header.extra["tag_list"].startswith("sha256:")
     assert records[0].facts == {"phrases": [["red bus", "bus"]], "tagger": "rules", "tags": ["Bus", "red"]}
-    with pytest.raises(SourceError, match="tags"):
+    with pytest.raises(SourceError, match="add --tagger auto"):
+        import_source("vg", tmp_path / "vg", tmp_path / "out", tag_list=tags)
+    with pytest.raises(SourceError, match=r"none\.txt"):
         import_source("vg", tmp_path / "vg", tmp_path / "out", tag_list=tmp_path / "none.txt")
 
 
