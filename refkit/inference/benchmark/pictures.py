@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
+from refkit.rle import encode
 
 #: As long as expressions of RefCOCO and RefCOCOg are: the mean is 3.6 words and 8.4 words.
 EXPRESSIONS = (
@@ -24,7 +25,7 @@ _WIDTH, _HEIGHT, _QUALITY = 640, 480, 92  # of most COCO pictures; the files get
 
 
 def write_benchmark_records(folder: Path, count: int) -> Path:
-    """Writes ``count`` records with one picture each and returns the records file.
+    """Writes ``count`` records with one picture and one masked box each and returns the records file.
 
     The pictures are coloured clouds with fine grain, which take as long to decode as photographs.
     """
@@ -41,12 +42,20 @@ def write_benchmark_records(folder: Path, count: int) -> Path:
                 id=f"benchmark.{index}",
                 image=ImageRef(file, _WIDTH, _HEIGHT, index),
                 text=EXPRESSIONS[index % len(EXPRESSIONS)],
-                targets=[Target(box=box)],
+                targets=[Target(box=box, mask=encode(_ellipse(box)))],
             )
         )
     path = folder / "benchmark.records.jsonl"
     write_records(path, Header("benchmark", "synthetic", "val", image_root="pictures"), records)
     return path
+
+
+def _ellipse(box: tuple[float, float, float, float]) -> np.ndarray:
+    """The ellipse in a box, ``(height, width)`` bool of the picture."""
+    left, top, right, bottom = box
+    columns = (np.arange(_WIDTH) + 0.5 - (left + right) / 2) / (right - left) * 2
+    rows = (np.arange(_HEIGHT) + 0.5 - (top + bottom) / 2) / (bottom - top) * 2
+    return rows[:, None] ** 2 + columns[None] ** 2 <= 1
 
 
 def _draw(rng: np.random.Generator) -> Image.Image:

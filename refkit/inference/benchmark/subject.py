@@ -19,6 +19,7 @@ from refkit.data.pipeline import SampleDataset
 from refkit.data.schema import RecordError
 from refkit.engine.config import RefkitConfig
 from refkit.engine.precision import computing_in
+from refkit.inference.benchmark.absent import without_files
 from refkit.inference.benchmark.pictures import write_benchmark_records
 from refkit.registry import DATASETS, MODELS
 from refkit.structures import Prediction
@@ -50,7 +51,7 @@ class Subject:
     def __init__(self, config: RefkitConfig, batch_size: int, device: torch.device, folder: Path) -> None:
         self.device = device
         self.batch_size = batch_size
-        self.model = cast(BaseModel, MODELS.build(_random_weights(_part(config, "model")))).to(device)
+        self.model = cast(BaseModel, MODELS.build(without_files(_part(config, "model"), folder))).to(device)
         _enter_last_stage(self.model, config)
         with DefaultScope.overwrite_default_scope("refkit"):
             self._wrapper = build_optim_wrapper(self.model, _part(config, "optim_wrapper"))
@@ -107,25 +108,24 @@ def _part(config: RefkitConfig, name: str) -> dict[str, Any]:
     return copy.deepcopy(config.to_dict()[name])
 
 
-def _random_weights(model: dict[str, Any]) -> dict[str, Any]:
-    """The model without published weights: they would be downloaded, and speed does not depend on them."""
-    if "weights" in model.get("backbone", {}):
-        model["backbone"]["weights"] = None
-    return model
-
-
 def _dataset(config: dict[str, Any], count: int, folder: Path) -> tuple[SampleDataset, bool]:
-    """The config's data set and True, or drawn pictures through the same transforms and False."""
+    """The config's data set and True, or drawn pictures through its transforms and False.
+
+    Of a mixture, the transforms of the first member are taken.
+    """
+    config = without_files(config, folder)
     try:
         dataset = cast(SampleDataset, DATASETS.build(copy.deepcopy(config)))
         dataset[0]
         own = True
     except (OSError, RecordError, ImageError):
+        like = next(iter(config.get("members", [config])))
         drawn = {
             "type": "ReferringDataset",
             "records": str(write_benchmark_records(folder.resolve(), count)),
             "image_root": str(folder.resolve() / "pictures"),
-            "pipeline": config.get("pipeline", []),
+            "pipeline": like.get("pipeline", []),
+            "with_masks": like.get("with_masks", False),
         }
         dataset, own = cast(SampleDataset, DATASETS.build(drawn)), False
     if len(dataset) < count:
