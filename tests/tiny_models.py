@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
+import sentencepiece
 import torch
 
-from refkit.backbones import VQKD, BEiT3Backbone, CLIPBackbone, GroundingEncoder, WordTokenizer
+from refkit.backbones import (
+    VQKD,
+    BEiT3Backbone,
+    CLIPBackbone,
+    CLIPTextEncoder,
+    EVATower,
+    GroundingEncoder,
+    RegionEncoder,
+    T5Tokenizer,
+    WordTokenizer,
+)
 from refkit.data.preprocessor import ReferringPreprocessor
 from refkit.heads import (
     BoxHead,
+    CaptionHead,
     MaskedImageHead,
     MaskedTextHead,
+    RegionContrastHead,
     SimilarityBoxHead,
     SimilarityConstraintHead,
+    T5Writer,
+    TagHead,
 )
-from refkit.models import CLIPPretrain, HiVG, MRefM, OneRef, VQKDPretrain
+from refkit.models import CLIPPretrain, DynRefer, HiVG, MRefM, OneRef, VQKDPretrain
 from refkit.registry import MODELS
 from refkit.structures import Frame, ReferringSample
 
@@ -122,6 +138,90 @@ def pretrain_config(tokenizer, **changes):
         "tokenizer": tokenizer,
         **changes,
     }
+
+
+def dynrefer_config(folder: Path, **changes):
+    """Two views, all heads; the vocabularies of its words are written into ``folder``."""
+    tower = {"type": EVATower, "width": 32, "layers": 2, "heads": 2, "feedforward": 48, "patch_size": 8}
+    decoder = {"text_width": SIZE["embed"], "hidden": 16, "heads": 2, "feedforward": 32, "dropout": 0.0}
+    t5 = {"vocab_size": 96, "d_model": 16, "d_kv": 8, "d_ff": 24, "num_layers": 1, "num_heads": 2}
+    return {
+        "type": DynRefer,
+        "backbone": {
+            "type": RegionEncoder,
+            "tower": {**tower, "image_size": 32},
+            "views": 2,
+            "align": False,
+            "qformer": {
+                "width": 24,
+                "layers": 2,
+                "heads": 2,
+                "feedforward": 48,
+                "queries": 3,
+                "dropout": 0.0,
+            },
+        },
+        "text_encoder": {"type": CLIPTextEncoder, "size": SIZE, "tokenizer": word_tokenizer(folder)},
+        "heads": {
+            "caption": {
+                "type": CaptionHead,
+                "language_model": {"type": T5Writer, "size": t5, "dropout": 0.0},
+                "tokenizer": t5_tokenizer(folder),
+            },
+            "tag": {"type": TagHead, "tags": WORDS, "threshold": 0.5, **decoder},
+            "contrast": {
+                "type": RegionContrastHead,
+                "attributes": {"bright": ["red", "the yellow"], "dark": ["blue"]},
+                "categories": WORDS[4:7],
+                **decoder,
+            },
+        },
+        **changes,
+    }
+
+
+def region_inputs(count: int, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Two views of 32 pixels of every region."""
+    generator = torch.Generator().manual_seed(seed)
+    boxes = torch.tensor([[0.0, 0.0, 32.0, 32.0], [8.0, 4.0, 20.0, 30.0]])
+    return {
+        "views": torch.randn(count, 2, 3, 32, 32, generator=generator),
+        "regions": boxes.expand(count, -1, -1).clone(),
+    }
+
+
+def t5_tokenizer(folder: Path) -> T5Tokenizer:
+    """Pieces of `WORDS` with T5's special ids."""
+    model = io.BytesIO()
+    sentencepiece.SentencePieceTrainer.train(
+        sentence_iterator=iter([*WORDS, ",|"] * 4),
+        model_writer=model,
+        vocab_size=96,
+        hard_vocab_limit=False,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        num_threads=1,
+        minloglevel=2,
+    )
+    (folder / "words.spm").write_bytes(model.getvalue())
+    return T5Tokenizer(folder / "words.spm")
+
+
+def llama_tokenizer(folder: Path) -> Path:
+    """A folder with a tokenizer of transformers for `WORDS`, as a LLaMA has."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    words = {word: index for index, word in enumerate(["<unk>", "<s>", "</s>", *WORDS, ",", "|"])}
+    plain = Tokenizer(models.WordLevel(words, unk_token="<unk>"))
+    plain.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Punctuation(), pre_tokenizers.WhitespaceSplit()]
+    )
+    special = {"unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
+    PreTrainedTokenizerFast(tokenizer_object=plain, **special).save_pretrained(folder / "llama")
+    return folder / "llama"
 
 
 def word_tokenizer(folder: Path) -> WordTokenizer:

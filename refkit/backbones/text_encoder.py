@@ -15,7 +15,7 @@ from refkit.backbones.clip_sizes import CLIPSize, clip_size
 from refkit.backbones.clip_weights import clip_weights
 from refkit.backbones.state import StateDigest, load_strictly
 from refkit.backbones.text_table import TextTables
-from refkit.backbones.tokenizer import Tokenizer
+from refkit.backbones.tokenizer import Tokenizer, TokenizerError
 from refkit.registry import MODELS
 
 _TEXT = "text_model."
@@ -93,7 +93,7 @@ class CLIPTextEncoder(nn.Module):
         """Embeddings ``(P, width)`` of a list that is asked for again and again: from disk if it is there.
 
         Raises:
-            TokenizerError: a text without a single word.
+            TokenizerError: a text without a single word, or with none that the vocabulary has.
         """
         if self.tables is None:
             return self._compute(texts)
@@ -110,6 +110,7 @@ class CLIPTextEncoder(nn.Module):
         return self._digest(self.state_dict(), about)
 
     def _compute(self, texts: Sequence[str]) -> Tensor:
+        self._require_known(texts)
         starts = range(0, len(texts), _BATCH)
         bar = tqdm(
             starts, "embed texts", unit_scale=_BATCH, unit=" texts", delay=2.0, disable=None, leave=False
@@ -118,3 +119,14 @@ class CLIPTextEncoder(nn.Module):
         parts = [self.encode(texts[start : start + _BATCH]) for start in bar]
         self.train(was_training)
         return torch.cat(parts)
+
+    def _require_known(self, texts: Sequence[str]) -> None:
+        """Names that a closed vocabulary reads as unknown words alone would all be the same."""
+        unknown = getattr(self.tokenizer, "unk_id", None)
+        if unknown is None:
+            return
+        for text, words in zip(texts, self.tokenizer.encode(list(texts)), strict=True):
+            if words and set(words) == {unknown}:
+                raise TokenizerError(
+                    f"{text!r} has no word that the text encoder knows: take other words for it"
+                )

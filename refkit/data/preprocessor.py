@@ -29,7 +29,8 @@ class ReferringPreprocessor(BaseDataPreprocessor):
 
     ``inputs`` in: ``images (B, 3, H, W)`` uint8, optionally ``padding (B, H, W)`` bool; ``inputs`` out:
     ``images`` float32 equal to ToTensor → Normalize → pad with zeros, ``padding``, and ``token_ids (B, T)``
-    int64 of the texts of ``data_samples``. Float images and given ``token_ids`` pass through as they are
+    int64 of the texts of ``data_samples``. In place of images or beside them, ``views (..., 3, S, S)`` of
+    regions are normalised alike. Float images and given ``token_ids`` pass through as they are
     (tensor mode).
 
     Args:
@@ -71,15 +72,16 @@ class ReferringPreprocessor(BaseDataPreprocessor):
         samples = list(data.get("data_samples") or ())
         data = self.cast_data(data)
         inputs = dict(data["inputs"])
-        if not inputs["images"].is_floating_point():
-            inputs["images"] = self.normalise(inputs["images"], inputs.get("padding"))
+        for name, padding in (("images", inputs.get("padding")), ("views", None)):
+            if name in inputs and not inputs[name].is_floating_point():
+                inputs[name] = self.normalise(inputs[name], padding)
         if self.tokenizer is not None and "token_ids" not in inputs:
             inputs["token_ids"] = self.tokenise(samples).to(self.device, non_blocking=self._non_blocking)
         return {**data, "inputs": inputs}
 
     def normalise(self, images: Tensor, padding: Tensor | None) -> Tensor:
-        """``(pixel / 255 - mean) / std`` of ``(B, 3, H, W)`` uint8 in float32, 0 under ``padding``."""
-        if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        """``(pixel / 255 - mean) / std`` of ``(..., 3, H, W)`` uint8 in float32, 0 under ``padding``."""
+        if images.dtype != torch.uint8 or images.ndim < 4 or images.shape[-3] != 3:
             raise ValueError(
                 f"expected images (B, 3, H, W) of uint8 or float, got {tuple(images.shape)} of {images.dtype}"
             )

@@ -14,7 +14,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, T5Config, T5ForConditionalGeneration
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    LogitsProcessorList,
+    RepetitionPenaltyLogitsProcessor,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 from transformers.modeling_outputs import BaseModelOutput
 
 from refkit.registry import MODELS
@@ -79,12 +86,15 @@ class LanguageModel(nn.Module, ABC):
         return F.cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=_IGNORED)
 
     @torch.no_grad()
-    def write(self, prefix: Tensor, mask: Tensor, **search: Any) -> tuple[Tensor, Tensor]:
+    def write(
+        self, prefix: Tensor, mask: Tensor, repetition_penalty: float = 1.0, **search: Any
+    ) -> tuple[Tensor, Tensor]:
         """Search for the best text by transformers' ``generate``.
 
         Args:
             prefix: ``(B, L, W)``.
             mask: ``(B, L)`` int64.
+            repetition_penalty: of transformers' search, on tokens that were written before.
             search: ``num_beams``, ``max_new_tokens`` and further arguments of ``generate``.
 
         Returns:
@@ -92,9 +102,12 @@ class LanguageModel(nn.Module, ABC):
             logarithms of the tokens' probabilities as the search saw them (with its penalties).
         """
         prefix, mask = self.readable(prefix, mask)
+        # Given as a number, transformers 5.23 would spare as many written tokens as the prefix has padding.
+        penalty = RepetitionPenaltyLogitsProcessor(float(repetition_penalty))
         found = self.model.generate(
             inputs_embeds=prefix,
             attention_mask=mask,
+            logits_processor=LogitsProcessorList([penalty] if repetition_penalty != 1.0 else []),
             do_sample=False,
             return_dict_in_generate=True,
             output_scores=True,
@@ -103,7 +116,9 @@ class LanguageModel(nn.Module, ABC):
         if "sequences_scores" in found:
             return found.sequences, found.sequences_scores.float()
         steps = self.model.compute_transition_scores(found.sequences, found.scores, normalize_logits=True)
-        return found.sequences, steps.masked_fill(~steps.isfinite(), 0.0).sum(dim=1).float()
+        written = found.sequences[:, -steps.shape[1] :] == search.get("eos_token_id", -1)
+        beyond = (written.cumsum(dim=1) - written.long()).bool()
+        return found.sequences, steps.masked_fill(beyond, 0.0).sum(dim=1).float()
 
 
 @MODELS.register_module()

@@ -59,7 +59,8 @@ class Vocabulary(nn.Module):
             raise VocabularyError(
                 f"embeddings of a vocabulary: expected {expected}, got {tuple(embeddings.shape)}"
             )
-        self.embeddings = embeddings.detach().to(self.owner.device)
+        with torch.inference_mode(False):  # the table outlives the mode in which it is first needed
+            self.embeddings = embeddings.detach().clone().to(self.owner.device)
 
     def filled(self) -> Tensor:
         """The embeddings.
