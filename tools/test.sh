@@ -24,6 +24,8 @@ mypy
 step "Documentation (mkdocs --strict)"
 python -m mkdocs build --strict --quiet -f docs/mkdocs.yml -d "$(mktemp -d)"
 echo "built without warnings"
+step "Leaderboard (every number with a prediction file, computed again)"
+refkit leaderboard check
 step "Tests (pytest)"
 rm -f .coverage .coverage.*
 python -m pytest -n 2 --dist loadgroup --durations=10 --cov=refkit --cov-report=term:skip-covered --cov-fail-under=90

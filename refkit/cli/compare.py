@@ -20,7 +20,9 @@ def command(
     predictions: Annotated[
         list[Path],
         typer.Argument(
-            help="Prediction files A and B; for several sets of records A1 B1 A2 B2 …", show_default=False
+            help="Prediction files A and B; for several sets of records A1 B1 A2 B2 …; with --worst also one "
+            "file alone.",
+            show_default=False,
         ),
     ],
     records: Annotated[
@@ -35,7 +37,15 @@ def command(
     page: Annotated[
         Path | None, typer.Option(help="Folder for a web page with pictures of the samples that changed.")
     ] = None,
-    pictures: Annotated[int, typer.Option(min=0, help="Pictures per direction on the page.")] = 40,
+    worst: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Show so many samples per direction with the largest difference of IoU on the page; of one "
+            "prediction file: its answers of lowest IoU.",
+        ),
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=0, help="Random pictures per direction on the page.")] = 40,
     image_root: Annotated[Path | None, typer.Option(help="Folder of the pictures.")] = None,
     data_root: Annotated[Path | None, typer.Option(help="Folder that the records' image_root is in.")] = None,
     draws: Annotated[
@@ -47,7 +57,21 @@ def command(
 
     Shares of hits are tested by the exact McNemar test, other metrics by the paired image bootstrap. Over
     several sets of records the p values are corrected by Holm's method.
+
+    Example: refkit compare a.predictions.jsonl b.predictions.jsonl --records refcoco.unc.val.jsonl --page out
+
+    Example: refkit compare a.predictions.jsonl --records refcoco.unc.val.jsonl --worst 20 --page out
     """
+    from refkit.leaderboard.answer_cards import PageOptions
+
+    options = PageOptions(worst or pictures, worst is not None, seed, image_root, data_root)
+    if worst is not None and page is None:
+        raise ComparisonError("--worst chooses pictures; --page says which folder they go to")
+    if worst is not None and page is not None and len(predictions) == len(records) == 1:
+        from refkit.leaderboard.worst_page import write_worst_page
+
+        _say(Console(), *write_worst_page(page, records[0], predictions[0], protocol, options))
+        return
     pairs = _pairs(predictions, records)
     comparisons = compare(pairs, protocol, draws=draws, seed=seed)
     text = json_text.dumps(to_json(comparisons), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
@@ -59,17 +83,17 @@ def command(
     if json is not None and json != Path("-"):
         atomic_write(json, text)
     if page is not None:
-        from refkit.leaderboard.comparison_page import PageOptions, write_page
+        from refkit.leaderboard.comparison_page import write_page
 
-        path, missing = write_page(
-            page, pairs, comparisons, PageOptions(pictures, seed, image_root, data_root)
+        _say(console, *write_page(page, pairs, comparisons, options))
+
+
+def _say(console: Console, page: Path, missing: int) -> None:
+    console.print(f"page: {escape(str(page))}")
+    if missing:
+        console.print(
+            f"[yellow]Warning:[/yellow] {missing} pictures are not at hand; set --image-root or --data-root"
         )
-        console.print(f"page: {escape(str(path))}")
-        if missing:
-            console.print(
-                f"[yellow]Warning:[/yellow] {missing} pictures are not at hand; "
-                "set --image-root or --data-root"
-            )
 
 
 def _pairs(predictions: list[Path], records: list[Path]) -> list[Pair]:

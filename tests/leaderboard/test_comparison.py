@@ -13,9 +13,11 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+from refkit.cli.main import main
 from refkit.data.records import write_records
+from refkit.leaderboard.answer_cards import PageOptions
 from refkit.leaderboard.comparison import ComparisonError, Pair, compare, to_json
-from refkit.leaderboard.comparison_page import PageOptions, write_page
+from refkit.leaderboard.comparison_page import write_page
 from refkit.leaderboard.comparison_table import render
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.leaderboard.scoring import ScoringError, score
@@ -172,3 +174,42 @@ def test_a_page_needs_files(scene, tmp_path):
     pair = Pair((scene.header, scene.records), answers, answers)
     with pytest.raises(ComparisonError, match="as files"):
         write_page(tmp_path, [pair], compare([pair], draws=10), PageOptions())
+
+
+def run(arguments):
+    """Exit code of the program."""
+    try:
+        main(arguments)
+    except SystemExit as stopped:
+        return stopped.code
+    return 0
+
+
+def test_the_worst_come_first(files, tmp_path):
+    """``--worst``: of two files the largest differences of IoU, of one file the lowest IoU."""
+    two, one = tmp_path / "two", tmp_path / "one"
+    arguments = ["compare", str(files.a), str(files.b), "--records", str(files.records), "--draws", "10"]
+    assert run([*arguments, "--worst", "2", "--page", str(two)]) == 0
+    sides = re.split("Only B is right", (two / "index.html").read_text("utf-8"))
+    (comparison,) = compare([files], draws=10)
+    for page, changed in zip(sides, (comparison.only_a, comparison.only_b), strict=True):
+        gaps = sorted((abs(one.iou[0] - one.iou[1]) for one in changed), reverse=True)[:2]
+        shown = [float(a) - float(b) for a, b in re.findall(r"IoU A ([\d.]+), B ([\d.]+)", page)]
+        assert [abs(gap) for gap in shown] == pytest.approx(gaps, abs=0.011)
+    arguments = ["compare", str(files.b), "--records", str(files.records)]
+    assert run([*arguments, "--worst", "5", "--page", str(one)]) == 0
+    page = (one / "index.html").read_text("utf-8")
+    iou = score(files.records, files.b, draws=10).per_sample.values["iou"]
+    shown = [float(value) for value in re.findall(r"IoU ([\d.]+), ok", page)]
+    assert shown == pytest.approx(sorted(iou)[:5], abs=0.006)
+    assert page.count("data:image/jpeg;base64,") == 5
+    assert "<b>bold" not in page and "<script" not in page
+
+
+def test_the_worst_need_a_folder_and_an_iou(files, tmp_path, capsys):
+    arguments = ["compare", str(files.b), "--records", str(files.records), "--worst", "5"]
+    assert run(arguments) != 0
+    assert "--page" in capsys.readouterr().err
+    assert run([*arguments, "--page", str(tmp_path / "page"), "--protocol", "rec/mdetr-giou"]) != 0
+    assert "knows none per sample" in capsys.readouterr().err
+    assert not (tmp_path / "page").exists()
