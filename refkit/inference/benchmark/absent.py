@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from string import ascii_lowercase
 from typing import Any
@@ -52,9 +53,7 @@ def _vocabulary(folder: Path) -> Path:
     file = folder / "stand_in.spm"
     if file.is_file():
         return file
-    from sentencepiece import sentencepiece_model_pb2 as proto
-
-    model = proto.ModelProto()
+    model: Any = import_module("sentencepiece.sentencepiece_model_pb2").ModelProto()
     special = {"<unk>": _UNKNOWN, "<s>": _CONTROL, "</s>": _CONTROL}
     letters = ["▁", *ascii_lowercase, *(f"▁{letter}" for letter in ascii_lowercase)]
     for piece in (*special, *letters):
