@@ -12,6 +12,7 @@ from refkit.engine.loops import EvalLoop, ExactTrainLoop, FinalEvalLoop
 from refkit.engine.metrics import ProtocolMetric, RECMetric
 from refkit.engine.param_groups import ParamGroupConstructor
 from refkit.engine.runner import RefkitRunner, build_runner
+from refkit.engine.scene_captions import SceneCaptionMetric
 from refkit.engine.staged import StagedTrainLoop
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "ProtocolMetric",
     "RECMetric",
     "RefkitRunner",
+    "SceneCaptionMetric",
     "StagedTrainLoop",
     "build_runner",
     "load_config",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -15,6 +16,7 @@ from refkit.data.digest import RecordDigests
 from refkit.data.pipeline import SampleDataset
 from refkit.data.records import Record
 from refkit.data.refshapes.expressions import KINDS
+from refkit.data.refshapes.region_captions import describe_object, scene_facts
 from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS
 from refkit.data.refshapes.world import Situation, describe, imagine
 from refkit.data.transforms.compose import Transform
@@ -37,6 +39,9 @@ class _DrawnDataset(SampleDataset):
         pipeline: see `SampleDataset`.
         seed: of the pipeline.
     """
+
+    tasks: tuple[str, ...] = ("rec", "res")
+    kind = ""
 
     def __init__(
         self,
@@ -85,8 +90,8 @@ class _DrawnDataset(SampleDataset):
         """``name`` and how the set is drawn; ``digest`` of its records."""
         return {
             "records": "",
-            "name": f"refshapes.seed{self.scene_seed}.{self.start}-{self.start + self.scenes}",
-            "task": ["rec", "res"],
+            "name": f"refshapes.seed{self.scene_seed}{self.kind}.{self.start}-{self.start + self.scenes}",
+            "task": list(self.tasks),
             "digest": self.digests[0],
             "digest_masks": self.digests[1],
             "count": len(self),
@@ -99,8 +104,29 @@ class _DrawnDataset(SampleDataset):
         return "", ""
 
 
+class _RecordedDataset(_DrawnDataset):
+    """A drawn set with records, the same number for every scene."""
+
+    per_scene: int
+
+    def __len__(self) -> int:
+        return self.scenes * self.per_scene
+
+    @abstractmethod
+    def record(self, index: int) -> Record:
+        """The record of sample ``index``."""
+
+    @cached_property
+    def digests(self) -> tuple[str, str]:
+        """Digests of all records without and with masks, computed once."""
+        both = RecordDigests()
+        for index in tqdm(range(len(self)), "RefShapes digest", unit="record", delay=2.0, leave=False):
+            both.add(self.record(index))
+        return both.finish()
+
+
 @DATASETS.register_module()
-class RefShapesDataset(_DrawnDataset):
+class RefShapesDataset(_RecordedDataset):
     """One sample per expression: five for each scene, one of every kind.
 
     Args:
@@ -111,12 +137,11 @@ class RefShapesDataset(_DrawnDataset):
             ``pipeline`` and ``seed`` of its randomness.
     """
 
+    per_scene = len(KINDS)
+
     def __init__(self, scenes: int, with_masks: bool = False, **drawing: Any) -> None:
         super().__init__(scenes, **drawing)
         self.with_masks = with_masks
-
-    def __len__(self) -> int:
-        return self.scenes * len(KINDS)
 
     def record(self, index: int) -> Record:
         """The record of sample ``index``, equal to what ``refkit data import refshapes`` writes."""
@@ -129,13 +154,42 @@ class RefShapesDataset(_DrawnDataset):
         image = self.situation(index // len(KINDS)).drawing.image
         return sample_from_record(record, image, self.with_masks)
 
-    @cached_property
-    def digests(self) -> tuple[str, str]:
-        """Digests of all records without and with masks, computed once."""
-        both = RecordDigests()
-        for index in tqdm(range(len(self)), "RefShapes digest", unit="record", delay=2.0, leave=False):
-            both.add(self.record(index))
-        return both.finish()
+
+@DATASETS.register_module()
+class RefShapesObjects(_RecordedDataset):
+    """One sample per object, three objects of each scene: what a model of regions learns and is asked.
+
+    Records have captions as references (the place of the object, and where possible a neighbour's side of
+    it), attributes as labels, the shape as category and words as tags; ``meta["scene"]`` and
+    ``meta["object_index"]`` of a sample are what `check_caption` wants.
+
+    Args:
+        scenes: number of scenes.
+        **drawing: as for `RefShapesDataset`.
+    """
+
+    per_scene = MIN_OBJECTS
+    tasks = ("caption", "attributes", "recognition")
+    kind = "-objects"
+
+    def record(self, index: int) -> Record:
+        """The record of sample ``index``."""
+        situation, chosen = self._chosen(index)
+        return describe_object(situation, self.scene_seed, chosen)
+
+    def load(self, index: int) -> ReferringSample:
+        """The drawn picture with one object."""
+        situation, chosen = self._chosen(index)
+        record = describe_object(situation, self.scene_seed, chosen)
+        sample = sample_from_record(record, situation.drawing.image)
+        sample.meta |= {"scene": scene_facts(situation), "object_index": chosen}
+        return sample
+
+    def _chosen(self, index: int) -> tuple[Situation, int]:
+        scene, place = divmod(self._position(index), self.per_scene)
+        situation = self.situation(scene)
+        order = np.random.default_rng((self.scene_seed, situation.index, 1)).permutation(len(situation.items))
+        return situation, int(order[place])
 
 
 @DATASETS.register_module()

@@ -136,7 +136,7 @@ def describe(situation: Situation, seed: int, position: int) -> Record:
         id=f"{prefix}.{expression.kind}",
         image=ImageRef(picture_name(seed, situation.index), side, side, situation.index),
         text=expression.text,
-        targets=[_target(situation, expression.target)],
+        targets=[target_of(situation, expression.target)],
         object=f"{prefix}.object{expression.target}",
         references=[item.caption],
         labels=item.attributes,
@@ -148,7 +148,8 @@ def describe(situation: Situation, seed: int, position: int) -> Record:
     )
 
 
-def _target(situation: Situation, index: int) -> Target:
+def target_of(situation: Situation, index: int) -> Target:
+    """One object: the box and the mask of what is visible of it, its number and its shape."""
     box = tuple(float(value) for value in situation.drawing.boxes[index])
     mask = encode(situation.drawing.mask(index))
     return Target((box[0], box[1], box[2], box[3]), mask, index, situation.items[index].shape)
