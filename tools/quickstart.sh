@@ -2,11 +2,18 @@
 # The whole of refkit in one go, on the embedded data set: train, evaluate, predict, score, look, ask, rank.
 #
 #   ./tools/quickstart.sh
+#   ./tools/quickstart.sh --all-families    the leaderboard also gets the twins that ship with refkit
 #
 # Needs Python 3.11 or newer and nothing else; about ten minutes on two CPU cores after installation.
 # Safe to run twice: an interrupted training continues, finished steps are not repeated.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+all_families=no
+case "$*" in
+  "") ;;
+  --all-families) all_families=yes ;;
+  *) echo "usage: $0 [--all-families]" >&2; exit 2 ;;
+esac
 source tools/environment.sh
 ensure_environment ""
 
@@ -42,6 +49,15 @@ show refkit score "$records" "$predictions" --by kind --baselines --json "$out/s
 step "5. Put it on a leaderboard"
 show refkit leaderboard add "$records" "$predictions" --method HiVG-tiny --setting single_dataset \
   --overlap-images 0 --baselines --folder "$out/leaderboard"
+if [ "$all_families" = yes ]; then
+  # every model of the zoo that answers with boxes, whichever family it is of
+  for twin in $(refkit zoo list --head box); do
+    rm -f "$out/$twin.predictions.jsonl"
+    show refkit predict "$records" --model "$twin" --out "$out/$twin.predictions.jsonl" --data-root "$out" --batch-size 64
+    show refkit leaderboard add "$records" "$out/$twin.predictions.jsonl" --method "$twin" --setting single_dataset \
+      --overlap-images 0 --note "published weights of the model zoo" --folder "$out/leaderboard"
+  done
+fi
 show refkit leaderboard build "$out/site" --folder "$out/leaderboard"
 
 step "6. Ask about one picture"

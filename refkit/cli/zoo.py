@@ -13,18 +13,37 @@ app = typer.Typer(help=__doc__, no_args_is_help=True)
 
 
 @app.command("list")
-def list_models() -> None:
-    """List the models of the zoo.
+def list_models(
+    head: Annotated[
+        str | None,
+        typer.Option("--head", help="Only models with this head ('box', 'mask'), one name per line."),
+    ] = None,
+) -> None:
+    """List the models of the zoo; one without heads is a start for training and answers nothing.
 
     Example: refkit zoo list
     """
     from refkit.zoo.index import load_index
 
-    table = Table("name", "task", "config", "weights")
-    for name, entry in sorted(load_index().items()):
-        tasks = ", ".join(dict.fromkeys(result.task for result in entry.results))
-        table.add_row(name, tasks, str(entry.config or ""), str(entry.weights or ""))
+    models = {name: (entry, _heads(entry.weights)) for name, entry in sorted(load_index().items())}
+    if head is not None:
+        for name, (_, heads) in models.items():
+            if head in heads:
+                typer.echo(name)
+        return
+    table = Table("name", "heads", "config", "weights")
+    for name, (entry, heads) in models.items():
+        table.add_row(name, ", ".join(heads), entry.config, str(entry.weights))
     Console().print(table)
+
+
+def _heads(weights: Path) -> list[str]:
+    """Names of the heads that a weights file describes."""
+    from refkit.zoo.weights import read_metadata
+
+    model = read_metadata(weights).get("model") if weights.is_file() else None
+    heads = model.get("heads") if isinstance(model, dict) else None
+    return list(heads or {})
 
 
 @app.command("import")

@@ -113,3 +113,19 @@ def test_the_environment_names_the_zoo(tmp_path, monkeypatch):
 def test_the_index_imports_no_torch():
     code = "import sys, refkit.zoo.index; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_list_names_heads_and_can_be_asked_for_one(capsys):
+    """What `tools/quickstart.sh --all-families` puts on its leaderboard."""
+    from refkit.cli.main import main
+
+    def printed(*arguments):
+        with pytest.raises(SystemExit) as left:
+            main(["zoo", "list", *arguments])
+        assert not left.value.code
+        return capsys.readouterr().out.split()
+
+    assert "refshapes-hivg-tiny" in printed("--head", "box")
+    assert "refshapes-clip-tiny" not in printed("--head", "box")
+    assert printed("--head", "nothing") == []
+    assert any(word.startswith("refshapes-cl") for word in printed())
