@@ -113,8 +113,8 @@ class _Genome:
                     continue
                 image, regions = self.sizes.image(number), picture["regions"]
             except (KeyError, TypeError, ValueError) as error:
-                number = picture.get("image_id", picture.get("id")) if isinstance(picture, dict) else None
-                self._reject(skips, f"picture {number} (entry {place})", error)
+                name = picture.get("image_id", picture.get("id")) if isinstance(picture, dict) else None
+                self._reject(skips, f"picture {name} (entry {place})", error)
                 continue
             for region in regions:
                 yield from self._one(region, image, training, skips)
