@@ -45,8 +45,8 @@ class BEiT3Backbone(nn.Module):
         checkpointing: recompute every block on the way back instead of keeping what is inside it.
         pad_id: id of padding where the inputs have no ``token_padding``.
         weights: None (random) or a file, see `load_backbone`.
-        modality_gap: after that, make every token look at its own modality first, see
-            `widen_modality_gap`; 0 = leave the weights as they are. Not in OneRef.
+        modality_gap: after that, make words look at words before patches, see `widen_modality_gap`; 0 =
+            leave the weights as they are. Not in OneRef.
     """
 
     def __init__(

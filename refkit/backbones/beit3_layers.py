@@ -220,16 +220,17 @@ def truncated_linear(layer: nn.Linear, std: float) -> None:
 
 @torch.no_grad()
 def widen_modality_gap(model: BEiT3, gap: float) -> None:
-    """Move queries and keys of each branch ``gap`` along one direction, the other branch's against it.
+    """Make words look at words before patches; patches look at both as before.
 
-    Logits of attention grow by ``gap**2 / sqrt(head width)`` within a modality and fall by as much across.
-    For branches that were trained alone: together, their untrained cross-attention would drown the words,
-    which are far fewer than the patches. What crosses is learnt from there.
+    Queries of words and keys of either branch move ``gap`` along one direction: a word's logits grow by
+    ``gap**2 / sqrt(head width)`` for words and fall by as much for patches. For branches that were trained
+    alone: together, patches outnumber the words and their untrained cross-attention drowns them. What words
+    need from the picture is learnt from there.
     """
     for block in model.encoder.layers:
         attention: MultiwayAttention = block.self_attn  # type: ignore[assignment]
-        for layer in (attention.q_proj, attention.k_proj):
-            for branch, sign in (("A", 1.0), ("B", -1.0)):
-                linear: nn.Linear = layer[branch]  # type: ignore[assignment]
-                width = linear.out_features // attention.heads
-                linear.bias += sign * gap * width**-0.5
+        moved = ((attention.q_proj, "B", -1), (attention.k_proj, "A", 1), (attention.k_proj, "B", -1))
+        for projection, branch, sign in moved:
+            linear: nn.Linear = projection[branch]  # type: ignore[assignment]
+            width = linear.out_features // attention.heads
+            linear.bias += sign * gap * width**-0.5

@@ -29,8 +29,9 @@ class StagedTrainLoop(ExactTrainLoop):
 
     When a stage begins, the model is told its part (`ReferringModel.enter_stage`), and optimizer, schedules
     and a moving average of the weights (EMA) start anew. Epochs and iterations of the run go on counting, so
-    that data order and augmentation do not repeat. Every stage ends with a checkpoint and a validation. A run
-    that was killed, inside a stage or between two, ends with the bits of one that was not.
+    that data order and augmentation do not repeat. Every stage ends with a checkpoint and, where the model
+    answers in it, a validation. A run that was killed, inside a stage or between two, ends with the bits of
+    one that was not.
 
     Args:
         runner: the runner.
@@ -140,6 +141,8 @@ class StagedTrainLoop(ExactTrainLoop):
         return self.runner.model
 
     def _validation_is_due(self) -> bool:
+        if not getattr(self.runner.bare_model, "answers", True):
+            return False  # a stage of pre-training
         # Even before val_begin: the next stage may start from the best weights of this one.
         return self.ends_stage(self._epoch) or super()._validation_is_due()
 

@@ -39,6 +39,11 @@ class HeadedModel(ReferringModel):
         """What these heads read to predict; a family that can do with less overrides it."""
         return self.features(inputs)
 
+    @property
+    def answers(self) -> bool:
+        """Whether a head is switched on that answers; a stage of training may have none."""
+        return any(head.answers for head in self.active_heads())
+
     def loss(self, inputs: dict[str, Tensor], data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
         """Losses of all heads."""
         features = self.features(inputs)
@@ -55,7 +60,7 @@ class HeadedModel(ReferringModel):
             NoAnswerError: no head answers.
         """
         heads = [head for head in self.active_heads() if head.answers]
-        if not heads:
+        if not self.answers:
             names = ", ".join(self.heads) or "there is none"
             raise NoAnswerError(
                 f"none of the heads of this {type(self).__name__} answers ({names}): give its weights to a "
