@@ -94,6 +94,15 @@ def to_transformers_layout(state: StateDict, source: str) -> StateDict:
         raise WeightError(
             f"{source}: neither transformers' nor open_clip's CLIP layout (keys such as {next(iter(state))})"
         )
+    return from_open_clip_names(state, source)
+
+
+def from_open_clip_names(state: StateDict, source: str) -> StateDict:
+    """Tensors by open_clip's or OpenAI's names, of one tower or both, in transformers' layout.
+
+    Raises:
+        WeightError: a name that is none of these.
+    """
     converted: StateDict = {}
     for key, value in state.items():
         key = key.removeprefix("text.")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refkit.backbones.state import WeightError
 
-LAYOUTS = ("hivg", "hivg_clip", "beit3", "oneref", "vqkd")
+LAYOUTS = ("hivg", "hivg_clip", "beit3", "oneref", "vqkd", "dynrefer")
 
 
 def import_published(
