@@ -1,6 +1,7 @@
 """The site: complete, escaped, self-contained, and usable in a real browser."""
 
 import html
+import os
 import re
 import time
 from html.parser import HTMLParser
@@ -326,6 +327,28 @@ def test_controls_have_names_and_ids_are_unique(site):
         for path in pages(out):
             page.open(path)
             assert page.run(script) == [], path
+
+
+AXE = os.environ.get("REFKIT_AXE", "")
+
+
+@pytest.mark.skipif(
+    not AXE or find_chromium() is None, reason="REFKIT_AXE names no axe.min.js, or no Chromium"
+)
+def test_axe_core_finds_nothing_serious(site):
+    """Deque's axe-core over every kind of page, in both themes and on a phone; ``npm pack axe-core`` has it."""
+    script = Path(AXE).read_text("utf-8") + ";0"
+    ask = """axe.run(document, {preload: false}).then((found) => ({passes: found.passes.length, faults: found.violations
+      .filter((fault) => ["serious", "critical"].includes(fault.impact))
+      .map((fault) => `${fault.id}: ${fault.nodes[0].html}`)}))"""
+    with chromium() as page:
+        for path in pages(site[0]):
+            for width, dark in ((1280, False), (1280, True), (390, False)):
+                page.open(path, width=width, dark=dark)
+                page.run(script)
+                found = page.run(ask)
+                assert found["passes"] > 20, path
+                assert found["faults"] == [], (path, width, dark)
 
 
 def test_drawn_records_need_no_files(tmp_path):
