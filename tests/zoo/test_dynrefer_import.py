@@ -13,6 +13,7 @@ from refkit.backbones.state import WeightError
 from refkit.registry import MODELS
 from refkit.zoo.layouts import import_published
 from refkit.zoo.layouts.dynrefer import RULES
+from refkit.zoo.layouts.dynrefer_sources import TOWERS, read_source
 from refkit.zoo.layouts.renaming import published_name
 
 VARIANTS = {
@@ -153,49 +154,35 @@ def test_every_file_that_is_not_given_is_named(sources):
         import_published("dynrefer", shapes("released_layout_vit_l"))
 
 
-@pytest.mark.parametrize(
-    ("source", "name", "shape", "told"),
-    [
-        (
-            "vision",
-            "blocks.7.attn.q_bias",
-            None,
-            "vision .eva_vit_g.pth.*1 missing:\n  visual_encoder.blocks.7",
-        ),
-        ("blip2", "ln_vision.bias", None, "blip2 .*1 missing:\n  ln_vision.bias"),
-        ("text", "text.ln_final.weight", None, r"text .eva_clip_psz14.pt.*1 missing:\n  text_encoder"),
-        ("language_model", "lm_head.weight", None, "language_model .*1 missing:\n  t5_model.lm_head.weight"),
-        (
-            "language_model",
-            "lm_head.weight",
-            (32128, 1024),
-            r"t5_model.lm_head.weight: \(32128, 1024\), expected",
-        ),
-        ("language_model", "novelty", (3,), "1 unknown:\n  t5_model.novelty"),
-        ("text", "text.novelty", (3,), "novelty has no place"),
-        ("vision", "blocks.3.novelty", (3,), "1 unknown:\n  visual_encoder.blocks.3.novelty"),
-    ],
-)
-def test_each_source_must_be_complete(sources, source, name, shape, told):
-    given = sources("eva")
-    if shape is None:
-        del given[source][name]
-    else:
-        given[source][name] = meta(shape)
-    with pytest.raises(WeightError, match=f"(?s){told}"):
-        import_published("dynrefer", shapes("released_checkpoint_eva"), **given)
-
-
-def test_the_checkpoint_must_be_complete(sources):
-    state = shapes("released_checkpoint_eva")
+def test_each_file_must_be_complete_and_all_complaints_come_at_once(sources):
+    state, given = shapes("released_checkpoint_eva"), sources("eva")
     del state["cvem_align.value_proj.bias"]
     state["t5_model.lora_A"] = meta((3,))
-    with pytest.raises(
-        WeightError, match=r"(?s)cvem_align\.value_proj\.bias.*1 unknown:\n  t5_model\.lora_A"
-    ):
-        import_published("dynrefer", state, **sources("eva"))
+    del given["vision"]["blocks.7.attn.q_bias"], given["blip2"]["ln_vision.bias"]
+    del given["text"]["text.ln_final.weight"], given["language_model"]["shared.weight"]
+    given["vision"]["blocks.3.novelty"] = meta((3,))
+    given["language_model"] |= {"lm_head.weight": meta((32128, 1024)), "novelty": meta((3,))}
+    with pytest.raises(WeightError) as error:
+        import_published("dynrefer", state, **given)
+    own, vision, blip2, language, text = str(error.value).split("the checkpoint does not have the layout")[1:]
+    assert "1 missing:\n  cvem_align.value_proj.bias" in own and "1 unknown:\n  t5_model.lora_A" in own
+    assert "vision (eva_vit_g.pth)" in own and "1 missing:\n  visual_encoder.blocks.7.attn.q_bias" in vision
+    assert "1 unknown:\n  visual_encoder.blocks.3.novelty" in vision
+    assert "1 missing:\n  ln_vision.bias" in blip2
+    assert "1 missing:\n  t5_model.shared.weight" in language and "1 unknown:\n  t5_model.novelty" in language
+    assert "t5_model.lm_head.weight: (32128, 1024), expected (32128, 2048)" in language
+    assert (
+        "text (eva_clip_psz14.pt)" in language and "text_encoder.text_model.final_layer_norm.weight" in text
+    )
+
+
+def test_files_of_another_kind_are_refused(sources):
+    given = sources("eva")
+    given["text"]["text.novelty"] = meta((3,))
+    with pytest.raises(WeightError, match=r"text .*novelty has no place"):
+        import_published("dynrefer", shapes("released_checkpoint_eva"), **given)
     with pytest.raises(WeightError, match=r"no released DynRefer in it.*names begin with attr_b"):
-        import_published("dynrefer", {"attr_b": meta(())}, **sources("eva"))
+        import_published("dynrefer", {"attr_b": meta(())}, **given)
 
 
 def test_unreadable_names_are_refused(sources, tmp_path):
@@ -207,16 +194,11 @@ def test_unreadable_names_are_refused(sources, tmp_path):
         import_published("dynrefer", state, **{**sources("eva"), "ovad": str(tmp_path / "other.json")})
 
 
-def test_a_folder_of_shards_is_one_source(sources, tmp_path):
-    folder = tmp_path / "flan"
-    folder.mkdir()
-    torch.save({"lm_head.weight": torch.ones(2, 2)}, folder / "pytorch_model-00001-of-00002.bin")
-    torch.save({"shared.weight": torch.ones(2, 2)}, folder / "pytorch_model-00002-of-00002.bin")
-    given = {**sources("eva"), "language_model": str(folder)}
-    with pytest.raises(WeightError, match=r"t5_model\.lm_head\.weight: \(2, 2\), expected") as error:
-        import_published("dynrefer", shapes("released_checkpoint_eva"), **given)
-    assert "t5_model.shared.weight: (2, 2)" in str(error.value)
+def test_a_folder_of_shards_is_one_source(tmp_path):
+    torch.save({"lm_head.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model-00001-of-00002.bin")
+    torch.save({"t5_model.shared.weight": torch.ones(2, 2)}, tmp_path / "pytorch_model-00002-of-00002.bin")
+    prefixes, weights = read_source("language_model", tmp_path, TOWERS[0])
+    assert prefixes == ("heads.caption.language_model.",)
+    assert set(weights) == {f"{prefixes[0]}model.{name}.weight" for name in ("lm_head", "shared")}
     with pytest.raises(WeightError, match=r"no \*\.safetensors"):
-        import_published(
-            "dynrefer", shapes("released_checkpoint_eva"), **{**given, "language_model": str(tmp_path)}
-        )
+        read_source("language_model", tmp_path.parent, TOWERS[0])

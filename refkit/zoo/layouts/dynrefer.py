@@ -6,7 +6,8 @@ it and four other files, each of which has to be complete, see `refkit.zoo.layou
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,7 @@ def convert(
     model = _model(tower, vocabularies, views=_views(state))
     with torch.device("meta"):
         own = MODELS.build(_copied(model, tokenizer=None)).state_dict()
-    weights = _checkpoint(state, own)
-    for name in ("vision", "blip2", "language_model", "text"):
-        weights |= _from_source(name, given[name], tower, own)
+    weights = _assembled(state, given, tower, own)
     words = {"type": "T5Tokenizer", "model": tokenizer or "spiece.model"}
     model["data_preprocessor"] = {"type": "ReferringPreprocessor", "mean": _MEAN, "std": _STD}
     views = {"type": "RegionViews", "views": model["backbone"]["views"], "side": 224}
@@ -122,6 +121,25 @@ def convert(
 def options_from(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Nothing in a checkpoint's stored settings changes the conversion."""
     return {}
+
+
+def _assembled(
+    state: Mapping[str, Tensor], given: Mapping[str, Any], tower: Tower, own: Mapping[str, Tensor]
+) -> StateDict:
+    """All tensors of the model; what is wrong with any of the files is told at once."""
+    parts: dict[str, Callable[[], StateDict]] = {"checkpoint": lambda: _checkpoint(state, own)}
+    for name in ("vision", "blip2", "language_model", "text"):
+        parts[f"{name} ({SOURCES[name][tower.name]})"] = partial(_from_source, name, given[name], tower, own)
+    weights: StateDict = {}
+    complaints = []
+    for title, part in parts.items():
+        try:
+            weights |= part()
+        except WeightError as error:
+            complaints.append(f"{title}: {error}")
+    if complaints:
+        raise WeightError("\n".join(complaints))
+    return weights
 
 
 def _checkpoint(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> StateDict:
@@ -135,12 +153,9 @@ def _checkpoint(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> State
 
 def _from_source(name: str, source: Any, tower: Tower, own: Mapping[str, Tensor]) -> StateDict:
     """Tensors of one source by refkit's names, complete and of the right shapes."""
-    try:
-        prefixes, weights = read_source(name, source, tower)
-        ours = {name: value for name, value in own.items() if name.startswith(prefixes)}
-        require_shapes(ours, weights, [], RULES)
-    except WeightError as error:
-        raise WeightError(f"{name} ({SOURCES[name][tower.name]}): {error}") from error
+    prefixes, weights = read_source(name, source, tower)
+    ours = {name: value for name, value in own.items() if name.startswith(prefixes)}
+    require_shapes(ours, weights, [], RULES)
     return weights
 
 
