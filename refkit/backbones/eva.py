@@ -115,7 +115,7 @@ class CLIPTower(nn.Module):
         weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        vision = clip_size(size).to_config().vision_config
+        vision: Any = clip_size(size).to_config().vision_config
         vision.image_size = image_size or vision.image_size
         if layers is not None and not 0 < layers <= vision.num_hidden_layers:
             raise TowerError(f"layers={layers}: this CLIP has 1 to {vision.num_hidden_layers} to keep")
@@ -125,7 +125,8 @@ class CLIPTower(nn.Module):
         self.clip: Any = CLIPVisionModel(vision)
         del self.clip.post_layernorm
         if vision.hidden_act == "quick_gelu":
-            for block in self.clip.encoder.layers:
+            blocks: Any = self.clip.encoder.layers
+            for block in blocks:
                 block.mlp.activation_fn = QuickGELU()
         if weights is not None:
             state = clip_weights(size if isinstance(size, str) else "", weights)
@@ -199,19 +200,20 @@ class TimmTower(nn.Module):
         import timm
 
         try:
-            self.vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
+            vit: Any = timm.create_model(name, pretrained=pretrained, num_classes=0, img_size=image_size)
         except TypeError as error:  # other families have no img_size
             raise TowerError(f"timm's {name!r} is no vision transformer ({error})") from error
-        blocks = len(getattr(self.vit, "blocks", ()))
-        if not blocks or getattr(self.vit, "cls_token", None) is None:
+        blocks = len(getattr(vit, "blocks", ()))
+        if not blocks or getattr(vit, "cls_token", None) is None:
             raise TowerError(f"timm's {name!r} is no vision transformer with a class token")
         if not 0 <= drop_blocks < blocks:
             raise TowerError(f"drop_blocks={drop_blocks}: {name!r} has {blocks} blocks")
         if drop_blocks:
-            del self.vit.blocks[-drop_blocks:]
-        self.vit.norm = nn.Identity()
-        self.width, self.image_size = self.vit.embed_dim, image_size
-        self.patch_size = self.vit.patch_embed.patch_size[0]
+            del vit.blocks[-drop_blocks:]
+        vit.norm = nn.Identity()
+        self.vit: Any = vit
+        self.width, self.image_size = vit.embed_dim, image_size
+        self.patch_size = vit.patch_embed.patch_size[0]
 
     def forward(self, views: Tensor) -> Tensor:
         """Tokens ``(M, 1 + N, width)`` of ``views (M, 3, S, S)``; register tokens are left out."""

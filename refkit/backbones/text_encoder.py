@@ -50,7 +50,8 @@ class CLIPTextEncoder(nn.Module):
         self.tokenizer: Tokenizer = (
             MODELS.build(dict(tokenizer)) if isinstance(tokenizer, Mapping) else tokenizer
         )
-        self.text_model: Any = CLIPTextModel(numbers.to_config().text_config)
+        config: Any = numbers.to_config().text_config
+        self.text_model: Any = CLIPTextModel(config)
         self.text_projection = (
             nn.Linear(numbers.text.width, numbers.embed, bias=False) if projection else None
         )

@@ -95,7 +95,7 @@ class CaptionHead(nn.Module):
         self.memory = nn.Parameter(torch.zeros(self.language_model.width)) if memory else None
         self.text_limit, self.batch, self.weight = text_limit, batch, weight
         self.precision = Precision(precision)
-        self.search = {
+        self.search: dict[str, Any] = {
             "num_beams": beams,
             "max_new_tokens": longest,
             "min_length": 1,
@@ -174,11 +174,11 @@ class CaptionHead(nn.Module):
     def write(self, regions: Tensor, controls: Sequence[str]) -> list[tuple[str, float]]:
         """Sentence and score of every region ``(B, Q, C)``, given its prompt."""
         with self.precision.autocast(regions):
-            read = self.prefix(regions, *self._controls(controls, regions))
-            ids, scores = self.language_model.write(*read, **self.search, **self._special_ids())
+            prefix, mask = self.prefix(regions, *self._controls(controls, regions))
+            ids, scores = self.language_model.write(prefix, mask, **self.search, **self._special_ids())
         return list(zip(self.tokenizer.decode(ids.tolist()), scores.exp().tolist(), strict=True))
 
-    def _special_ids(self) -> dict[str, int]:
+    def _special_ids(self) -> dict[str, Any]:
         return {"pad_token_id": self.tokenizer.pad_id, "eos_token_id": self.tokenizer.eos_id}
 
     def _controls(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:

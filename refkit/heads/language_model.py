@@ -140,13 +140,11 @@ class T5Writer(LanguageModel):
         super().__init__()
         if isinstance(size, str) and size != "flan-t5-xl":
             raise LanguageModelError(f"no T5 {size!r} is known by name; known: flan-t5-xl, or give its sizes")
-        config = T5Config(
-            **(FLAN_T5_XL if isinstance(size, str) else dict(size)),
-            feed_forward_proj="gated-gelu",
-            dropout_rate=dropout,
-            decoder_start_token_id=0,
-            tie_word_embeddings=False,
-        )
+        fields: dict[str, Any] = dict(FLAN_T5_XL if isinstance(size, str) else size)
+        fields |= {"feed_forward_proj": "gated-gelu", "dropout_rate": dropout}
+        # The last one does not untie (see below): it keeps transformers from scaling the decoder's output.
+        fields |= {"decoder_start_token_id": 0, "tie_word_embeddings": False}
+        config = T5Config(**fields)
         config.dense_act_fn = activation
         self.model = T5ForConditionalGeneration(config)
         # transformers ties this layer to the words whatever the configuration says; T5 1.1 has it apart.

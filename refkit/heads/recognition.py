@@ -136,7 +136,7 @@ class RegionContrastHead(RecognitionHead):
             by_region = self.decode(regions, every_text)
         first = get_rank() * len(regions)
         sides = [pairwise_sigmoid(self.logits(scores), first) for scores in (by_text, by_region)]
-        return {"loss_contrast": self.weight * sum(sides) / 2}
+        return {"loss_contrast": self.weight * torch.stack(sides).mean()}
 
     def logits(self, scores: Tensor) -> Tensor:
         """``scores * exp(temperature) + bias``, which only training reads."""
