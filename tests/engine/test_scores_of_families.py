@@ -1,0 +1,93 @@
+"""``refkit test`` of every family says what ``refkit score`` says of the prediction file that it wrote."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from refkit.backbones import BEiT3Backbone
+from refkit.backbones.tokenizer import WordTokenizer
+from refkit.data.records import Header, ImageRef, Record, Target, write_records
+from refkit.engine import ProtocolMetric, load_config
+from refkit.engine.launch import test as evaluate_weights
+from refkit.heads import BoxHead, CosineMaskHead, MaskHead, SimilarityBoxHead
+from refkit.leaderboard.scoring import score
+from refkit.models import OneRef
+from refkit.registry import MODELS
+from refkit.rle import encode
+
+BEIT3 = dict(
+    width=32,
+    layers=2,
+    heads=2,
+    image_size=32,
+    patch_size=8,
+    vocab_size=12,
+    context_length=8,
+    text_positions=10,
+)
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """Six pictures with two squares each, one meant; boxes and masks."""
+    (tmp_path / "images").mkdir()
+    records = []
+    for index in range(6):
+        pixels = np.full((40, 60, 3), 90, np.uint8)
+        top, left = 2 * index, 4 if index % 2 else 34
+        pixels[top : top + 20, 4:24] = pixels[top : top + 20, 34:54] = (230, 40, 40)
+        Image.fromarray(pixels).save(tmp_path / "images" / f"{index}.png")
+        mask = np.zeros((40, 60), bool)
+        mask[top : top + 20, left : left + 20] = True
+        target = Target(box=(left, top, left + 20, top + 20), mask=encode(mask))
+        text = f"the {'left' if index % 2 else 'right'} red square"
+        records.append(
+            Record(
+                f"q{index}", ImageRef(f"{index}.png", 60, 40), text, [target], facts={"kind": text.split()[1]}
+            )
+        )
+    write_records(tmp_path / "squares.jsonl", Header("squares", "toy", "all", ["rec", "res"]), records)
+    WordTokenizer.train(["the left right red square a dog circle"], tmp_path / "words.json", 8)
+    monkeypatch.setenv("REFKIT_DATA", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def hivg(model):
+    model.heads = dict(box=dict(type=BoxHead), mask=dict(type=MaskHead, target="mask"))
+    return model
+
+
+def oneref(model):
+    return dict(
+        type=OneRef,
+        data_preprocessor=model.data_preprocessor,
+        backbone=dict(type=BEiT3Backbone, size=BEIT3, drop_path=0.0, pad_id=0),
+        heads=dict(box=dict(type=SimilarityBoxHead), mask=dict(type=CosineMaskHead, steps=2)),
+    )
+
+
+@pytest.mark.parametrize("family", [hivg, oneref])
+def test_one_run_and_its_file_have_the_same_scores(data, family):
+    config = load_config(Path(__file__).with_name("engine_hivg_config.py"))
+    config.model = family(config.model)
+    protocols = ("rec/1", "rec/transvg", "res/1", "res/padded-canvas")
+    config.test_evaluator = dict(type=ProtocolMetric, protocol=protocols, by="kind")
+    torch.manual_seed(0)
+    weights = data / "random.pth"
+    torch.save({"state_dict": MODELS.build(config.model).state_dict()}, weights)
+    metrics = evaluate_weights(config, weights, data / "run")
+    file = data / "run/predictions/squares.toy.all.jsonl"
+    prefixes = {"rec/1": "rec", "res/1": "res"}
+    for protocol in protocols:
+        result = score(data / "squares.jsonl", file, protocol, by="kind")
+        prefix, first = prefixes.get(protocol, protocol), next(iter(result.metrics))
+        for name, cell in result.metrics.items():
+            assert metrics[f"{prefix}/{name}"] == cell.value, (protocol, name)
+        for kind, cell in result.by["kind"].items():
+            assert metrics[f"{prefix}/{first}/{kind}"] == cell.metrics[first].value
+        assert (result.answered, result.invalid) == (6, 0)
+    assert metrics["rec/miou"] > 0 and metrics["res/miou"] > 0
