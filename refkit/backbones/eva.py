@@ -115,7 +115,8 @@ class CLIPTower(nn.Module):
         weights: str | Path | None = None,
     ) -> None:
         super().__init__()
-        vision: Any = clip_size(size).to_config().vision_config
+        self.size = clip_size(size)
+        vision: Any = self.size.to_config().vision_config
         vision.image_size = image_size or vision.image_size
         if layers is not None and not 0 < layers <= vision.num_hidden_layers:
             raise TowerError(f"layers={layers}: this CLIP has 1 to {vision.num_hidden_layers} to keep")

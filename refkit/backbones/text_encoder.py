@@ -46,7 +46,7 @@ class CLIPTextEncoder(nn.Module):
         cache: str | Path | None = None,
     ) -> None:
         super().__init__()
-        numbers = clip_size(size)
+        self.size = numbers = clip_size(size)
         self.tokenizer: Tokenizer = (
             MODELS.build(dict(tokenizer)) if isinstance(tokenizer, Mapping) else tokenizer
         )

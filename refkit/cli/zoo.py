@@ -53,7 +53,7 @@ def import_checkpoint(
         str,
         typer.Option(
             "--layout",
-            help="hivg, oneref; what they were trained from: hivg_clip, beit3, vqkd.",
+            help="hivg, oneref, dynrefer; what they were trained from: hivg_clip, beit3, vqkd.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
@@ -74,7 +74,29 @@ def import_checkpoint(
     ] = None,
     tokenizer: Annotated[
         Path | None,
-        typer.Option("--tokenizer", help="OneRef: where the released beit3.spm is; the model names it."),
+        typer.Option(
+            "--tokenizer",
+            help="OneRef: where beit3.spm is, DynRefer: FlanT5's spiece.model; the model names it.",
+        ),
+    ] = None,
+    vision: Annotated[
+        Path | None, typer.Option("--vision", help="DynRefer: eva_vit_g.pth, or clip_vit_L.pth for ViT-L.")
+    ] = None,
+    blip2: Annotated[
+        Path | None,
+        typer.Option("--blip2", help="DynRefer: blip2_pretrained_flant5xl.pth (…_vitL.pth for ViT-L)."),
+    ] = None,
+    language_model: Annotated[
+        Path | None, typer.Option("--language-model", help="DynRefer: folder of google/flan-t5-xl.")
+    ] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", help="DynRefer: eva_clip_psz14.pt; for ViT-L a CLIP ViT-L/14."),
+    ] = None,
+    tags: Annotated[Path | None, typer.Option("--tags", help="DynRefer: ram_tag_list.txt.")] = None,
+    ovad: Annotated[
+        Path | None,
+        typer.Option("--ovad", help="DynRefer: ovad2000.json, for names of attributes and classes."),
     ] = None,
 ) -> None:
     """Turn a released checkpoint into one self-contained model file; nothing in it is executed.
@@ -89,11 +111,16 @@ def import_checkpoint(
         "image_size": image_size,
         "tokenizer": tokenizer and str(tokenizer),
     }
+    sources = {"vision": vision, "blip2": blip2, "language_model": language_model}
+    sources |= {"text": text, "tags": tags, "ovad": ovad}
+    options |= {name: str(path) for name, path in sources.items() if path is not None}
     config = import_file(file, layout, out, **options)
     family = config["model"]["type"]
     part = "visual_tokenizer" if family == "VQKD" else "backbone"
     if family in ("HiVG", "OneRef") and "pipeline" in config:
         typer.echo(f'{out}: {family}; ask it with: refkit ground {out} PICTURE "a sentence"')
+    elif family == "DynRefer":
+        typer.echo(f"{out}: {family}; it describes regions")
     else:
         typer.echo(f"{out}: a start for training, with --cfg-options model.{part}.weights={out}")
     if family == "VQKD":

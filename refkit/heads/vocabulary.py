@@ -75,6 +75,13 @@ class Vocabulary(nn.Module):
             )
         return self.embeddings
 
+    def as_names(self) -> dict[str, list[str]]:
+        """Names with their prompts, from which an equal vocabulary can be built."""
+        prompts: dict[str, list[str]] = {name: [] for name in self.names}
+        for row, text in zip(self.owner.tolist(), self.prompts, strict=True):
+            prompts[self.names[row]].append(text)
+        return prompts
+
     def best(self, scores: Tensor) -> Tensor:
         """The best prompt's score of every name: ``(B, P)`` to ``(B, K)``."""
         if len(self.prompts) == len(self.names):

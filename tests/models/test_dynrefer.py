@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -229,3 +230,33 @@ def test_views_are_normalised_like_pictures():
     plain = ReferringPreprocessor()({"inputs": {"images": views[1]}, "data_samples": []})["inputs"]["images"]
     assert made.shape == views.shape
     torch.testing.assert_close(made[1], plain)
+
+
+def test_an_exported_model_needs_no_other_file(config, tmp_path):
+    from refkit.inference.export import self_contained
+    from refkit.inference.model_config import ModelConfig
+
+    (tmp_path / "tags.txt").write_text("dog\ncat\nred\n")
+    words, pieces = tiny.word_tokenizer(tmp_path), tiny.t5_tokenizer(tmp_path)
+    settings = config()
+    settings["heads"]["tag"]["tags"] = str(tmp_path / "tags.txt")
+    settings["text_encoder"].update(
+        tokenizer={"type": "WordTokenizer", "vocabulary": str(tmp_path / "words.json"), "context_length": 12},
+        cache=str(tmp_path / "tables"),
+    )
+    settings["heads"]["caption"]["tokenizer"] = {"type": "T5Tokenizer", "model": str(tmp_path / "words.spm")}
+    model = tiny.build(settings).eval()
+    expected = answers(model)
+    stored = self_contained(ModelConfig.checked({"model": settings, "pipeline": []}, "here"), model)
+    stored = json.loads(json.dumps(stored.model))
+    for file in ("tags.txt", "words.json", "words.spm"):
+        (tmp_path / file).unlink()
+    other = tiny.build(stored, seed=1).eval()
+    other.load_state_dict(model.state_dict())
+    assert [vars_of(answer) for answer in answers(other)] == [vars_of(answer) for answer in expected]
+    assert other.text_encoder.tokenizer.words == words.words
+    assert other.heads["caption"].tokenizer.content == pieces.content
+
+
+def vars_of(answer):
+    return answer.caption, answer.tags, answer.attributes, answer.categories
