@@ -28,7 +28,12 @@ DATASETS = Registry(
     "dataset",
     parent=_DATASETS,
     scope="refkit",
-    locations=["refkit.data.dataset", "refkit.data.mixture", "refkit.data.refshapes.dataset"],
+    locations=[
+        "refkit.data.dataset",
+        "refkit.data.dense_regions",
+        "refkit.data.mixture",
+        "refkit.data.refshapes.dataset",
+    ],
 )
 DATA_SAMPLERS = Registry(
     "data sampler", parent=_DATA_SAMPLERS, scope="refkit", locations=["refkit.data.samplers"]

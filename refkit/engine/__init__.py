@@ -6,6 +6,7 @@ Importing this package registers loops, hooks, metrics and wrappers.
 from refkit.engine.autocast import AutocastOptimWrapper
 from refkit.engine.checkpoint import CheckpointError
 from refkit.engine.config import ConfigError, load_config
+from refkit.engine.dense_captions import DenseCaptionMetric
 from refkit.engine.distributed import DistributedModel
 from refkit.engine.launch import test, train
 from refkit.engine.loops import EvalLoop, ExactTrainLoop, FinalEvalLoop
@@ -19,6 +20,7 @@ __all__ = [
     "AutocastOptimWrapper",
     "CheckpointError",
     "ConfigError",
+    "DenseCaptionMetric",
     "DistributedModel",
     "EvalLoop",
     "ExactTrainLoop",
