@@ -206,7 +206,7 @@ def _per_record(values: Floats, owners: NDArray[np.int64], n: int) -> Floats:
 
 
 def _bleu(sums: Floats, order: int) -> Corpus:
-    return Corpus(len(sums), lambda counts: float(bleu(counts @ sums)[order]))
+    return Corpus.of_sums(sums, lambda summed: bleu(summed)[..., order])
 
 
 def _meteor_columns(counts: Floats | None, owners: NDArray[np.int64], n: int) -> dict[str, Column | Corpus]:
@@ -215,7 +215,7 @@ def _meteor_columns(counts: Floats | None, owners: NDArray[np.int64], n: int) ->
         return {"meteor": Column(nothing, nothing), "meteor_mean": Column(nothing, nothing)}
     sums = _per_record(counts, owners, n)
     return {
-        "meteor": Corpus(n, lambda times: float(meteor_score(times @ sums))),
+        "meteor": Corpus.of_sums(sums, meteor_score),
         "meteor_mean": _mean(meteor_score(counts), owners, n),
     }
 

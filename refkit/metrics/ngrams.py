@@ -161,13 +161,13 @@ def bleu(sums: Floats) -> Floats:
     """BLEU-1 to BLEU-4 of a corpus.
 
     Args:
-        sums: ``(10,)`` sums of `NgramTable.bleu_sums` over items.
+        sums: ``(..., 10)`` sums of `NgramTable.bleu_sums` over items.
 
     Returns:
-        ``(4,)``.
+        ``(..., 4)``.
     """
-    matches, guesses, (length, reference) = sums[:4], sums[4:8], sums[8:]
-    precision = np.cumprod((matches + TINY) / (guesses + SMALL))
-    brevity = (length + TINY) / (reference + SMALL)
+    matches, guesses = sums[..., :4], sums[..., 4:8]
+    precision = np.cumprod((matches + TINY) / (guesses + SMALL), axis=-1)
+    brevity = (sums[..., 8] + TINY) / (sums[..., 9] + SMALL)
     scores = precision ** (1 / np.arange(1, ORDERS + 1))
-    return scores * np.exp(1 - 1 / brevity) if brevity < 1 else scores
+    return scores * np.exp(np.minimum(0.0, 1 - 1 / brevity))[..., None]

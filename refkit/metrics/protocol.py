@@ -82,10 +82,22 @@ class Corpus:
     Attributes:
         n: number of samples.
         weighted: from ``(n,)`` float64 counts to the metric; NaN where nothing is left to compute it from.
+        sums: where the metric is a function of sums over samples (BLEU, METEOR), ``(n, s)`` what is summed,
+            so that thousands of draws and groups are one matrix product; else None.
+        combine: that function, from ``(..., s)`` sums to ``(...)`` values.
     """
 
     n: int
     weighted: Callable[[NDArray[np.float64]], float]
+    sums: NDArray[np.float64] | None = None
+    combine: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+
+    @classmethod
+    def of_sums(
+        cls, sums: NDArray[np.float64], combine: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    ) -> Corpus:
+        """A function of ``(n, s)`` sums over samples."""
+        return cls(len(sums), lambda counts: float(combine(counts @ sums)), sums, combine)
 
     @property
     def value(self) -> float:

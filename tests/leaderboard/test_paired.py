@@ -152,8 +152,7 @@ def test_groups_are_resampled_like_masked_columns():
     images, codes = np.arange(90) // 3, rng.integers(-1, 3, 90)
     column = Column(rng.random(90), rng.uniform(1, 2, 90))
     grouped, masked = ImageBootstrap(images, 300), ImageBootstrap(images, 300)
-    tables = [grouped.group_sums(one, codes, 3) for one in (column.numerator, column.denominator)]
-    assert grouped.add_table(*tables) == 0
+    assert grouped.add_groups(column, codes, 3) == 0
     for group in range(3):
         masked.add(column.within(codes == group))
     assert np.allclose(grouped.intervals(), masked.intervals(), atol=2e-6)
@@ -174,3 +173,24 @@ def test_single_precision_is_used_only_where_it_is_exact():
         alone += single.intervals()
     assert both.intervals() == alone
     assert alone[2] == (0.5, 0.5)
+
+
+def test_a_function_of_sums_is_resampled_like_any_corpus_metric():
+    """BLEU and METEOR in groups, by one product of matrices, as if computed again for every draw and group."""
+    rng = np.random.default_rng(5)
+    images, codes = np.arange(120) // 4, rng.integers(-1, 2, 120)
+    sums = rng.integers(0, 5, (120, 3)).astype(float)
+
+    def combine(total):
+        return np.sqrt(total[..., 0] * total[..., 1]) / (1 + total[..., 2])
+
+    quick, slow = ImageBootstrap(images, 200), ImageBootstrap(images, 200)
+    metric = Corpus.of_sums(sums, combine)
+    again = Corpus(120, metric.weighted)
+    assert quick.add(metric) == slow.add(again) == 0
+    assert quick.add_groups(metric, codes, 2) == 1
+    assert slow.add_groups(again, codes, 2) is None
+    for group in range(2):
+        slow.add(again.within(codes == group))
+    assert np.allclose(quick.intervals(), slow.intervals(), atol=2e-6)
+    assert metric.value == pytest.approx(float(combine(sums.sum(axis=0))))

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from refkit.leaderboard.breakdowns.partitions import Partition
 from refkit.leaderboard.result import Cell, Metric
 from refkit.leaderboard.statistics import ImageBootstrap
+from refkit.leaderboard.statistics.bootstrap import ratio_of_sums
 from refkit.metrics.protocol import Column, Corpus
 
 Floats = NDArray[np.float64]
@@ -56,8 +57,8 @@ class PendingCells:
 def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootstrap) -> PendingCells:
     """All metrics within the groups of a breakdown.
 
-    A `Corpus` metric has a value in every group but no interval: it would have to be computed again for
-    every draw and group.
+    A `Corpus` metric that is no function of sums (average precision) has a value in every group but no
+    interval: it would have to be computed again for every draw and group.
     """
     groups, codes = len(partition.labels), partition.codes
     sums = _GroupSums(codes, groups, bootstrap)
@@ -66,15 +67,15 @@ def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootst
     for name, column in columns.items():
         if isinstance(column, Corpus):
             values[name] = [column.within(codes == group).value for group in range(groups)]
-            places[name] = None
+            places[name] = bootstrap.add_groups(column, codes, groups)
         else:
             (above, tops), (below, bottoms) = map(
                 sums.of, (column.numerator, column.denominator), column.whole
             )
             values[name] = [
-                one / other if other else math.nan for one, other in zip(tops, bottoms, strict=True)
+                top / bottom if bottom else math.nan for top, bottom in zip(tops, bottoms, strict=True)
             ]
-            places[name] = bootstrap.add_table(above, below)
+            places[name] = bootstrap.add_tables([above, below], ratio_of_sums)
     counts = np.bincount(codes[codes >= 0], minlength=groups)
     return PendingCells(partition.labels, counts.tolist(), values, places)
 

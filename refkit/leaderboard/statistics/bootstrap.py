@@ -7,7 +7,8 @@ Notation: ``n`` samples, ``k`` clusters (images), ``g`` groups of samples, ``s``
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,7 @@ class Resampling:
             seed: of the draws.
         """
         self._clusters = clusters
+        self.n = len(clusters)
         self.k = int(clusters.max()) + 1 if len(clusters) else 0
         self.draws = draws
         self._seed = seed
@@ -86,8 +88,21 @@ class Resampling:
         return np.bincount(drawn.ravel(), minlength=rows * self.k).reshape(rows, self.k)
 
 
+@dataclass(frozen=True, slots=True)
+class _OfSums:
+    """A metric that is a function of sums over images.
+
+    Attributes:
+        places: of its sums among all that are resampled.
+        combine: from ``(d, s)`` sums to ``(d,)`` values; NaN in draws that leave nothing.
+    """
+
+    places: Sequence[int]
+    combine: Callable[[Floats], Floats]
+
+
 class ImageBootstrap:
-    """Percentile intervals of ratios of sums under resampling of whole images; all metrics share the draws.
+    """Percentile intervals under resampling of whole images; all metrics share the draws.
 
     Metrics are added one by one and reduced to their sums per image at once, so that many subgroups of many
     samples fit into memory.
@@ -107,36 +122,62 @@ class ImageBootstrap:
         self._resampling = Resampling(clusters, draws, seed)
         self._tail = (1 - level) / 2
         self._columns: list[Floats] = []
-        self._ratios: list[tuple[int, int] | Corpus] = []
+        self._metrics: list[_OfSums | Corpus] = []
         self._known: dict[bytes, int] = {}
 
-    def add(self, column: Column | Corpus) -> int:
+    def add(self, metric: Column | Corpus) -> int:
         """Take a metric over the ``n`` samples.
 
         Returns:
             Its place in `intervals`.
         """
-        if isinstance(column, Corpus):
-            self._ratios.append(column)
-            return len(self._ratios) - 1
-        above = self._resampling.sums(column.numerator)[:, None]
-        return self._take(above, self._resampling.sums(column.denominator)[:, None])
+        everything = np.zeros(self._resampling.n, np.int64)
+        place = self.add_groups(metric, everything, 1)
+        if place is not None:
+            return place
+        assert isinstance(metric, Corpus)
+        self._metrics.append(metric)
+        return len(self._metrics) - 1
+
+    def add_groups(self, metric: Column | Corpus, codes: NDArray[np.int64], groups: int) -> int | None:
+        """Take a metric over the samples of each group.
+
+        Args:
+            metric: over the ``n`` samples.
+            codes: ``(n,)`` group of each sample, 0 … g-1; -1 for none.
+            groups: ``g``.
+
+        Returns:
+            Place of the first group in `intervals`, the others follow; None for a metric that is no function
+            of sums, which would have to be computed again for every draw and group.
+        """
+        if isinstance(metric, Column):
+            sides = (metric.numerator, metric.denominator)
+            return self.add_tables([self.group_sums(one, codes, groups) for one in sides], ratio_of_sums)
+        if metric.sums is None or metric.combine is None:
+            return None
+        return self.add_tables(
+            [self.group_sums(one, codes, groups) for one in metric.sums.T], _where_any(metric.combine)
+        )
 
     def group_sums(self, values: NDArray, codes: NDArray[np.int64], groups: int) -> Floats:
         """``(k, g)`` sums of ``(n,)`` values; ``codes`` is the group of each sample, -1 for none."""
         return self._resampling.group_sums(values, codes, groups)
 
-    def add_table(self, above: Floats, below: Floats) -> int:
-        """Take a metric over the samples of each group.
+    def add_tables(self, tables: Sequence[Floats], combine: Callable[[Floats], Floats]) -> int:
+        """Take a metric over the samples of each group, summed already.
 
         Args:
-            above: ``(k, g)`` sums of its numerator, see `group_sums`.
-            below: ``(k, g)`` sums of its denominator.
+            tables: ``s`` times ``(k, g)``, see `group_sums`.
+            combine: from ``(d, s)`` sums to ``(d,)`` values; NaN in draws that leave nothing.
 
         Returns:
             Place of the first group in `intervals`; the others follow.
         """
-        return self._take(above, below)
+        place = len(self._metrics)
+        for columns in zip(*(table.T for table in tables), strict=True):
+            self._metrics.append(_OfSums([self._place(one) for one in columns], combine))
+        return place
 
     def intervals(self) -> list[Interval | None]:
         """(low, high) of each metric; None where fewer than two images contribute.
@@ -145,37 +186,28 @@ class ImageBootstrap:
         how a linear algebra library splits its sums.
         """
         resampling = self._resampling
-        if not self._ratios or not resampling.draws or not resampling.k:
-            return [None] * len(self._ratios)
+        if not self._metrics or not resampling.draws or not resampling.k:
+            return [None] * len(self._metrics)
         corpora = self._corpus_draws()
         sums = np.stack(self._columns, axis=1) if self._columns else np.zeros((resampling.k, 0))
-        images, resampled = np.count_nonzero(sums, axis=0), resampling.resampled(sums)
+        resampled = resampling.resampled(sums)
         found: list[Interval | None] = []
-        for metric in self._ratios:
+        for metric in self._metrics:
             if isinstance(metric, Corpus):
                 found.append(percentiles(next(corpora), self._tail) if resampling.k > 1 else None)
-            elif images[metric[1]] > 1:
-                above, below = metric
-                found.append(percentiles(ratio(resampled[:, above], resampled[:, below]), self._tail))
+            elif np.count_nonzero(np.any([sums[:, place] for place in metric.places], axis=0)) > 1:
+                found.append(percentiles(metric.combine(resampled[:, metric.places]), self._tail))
             else:
                 found.append(None)
         return found
 
     def _corpus_draws(self) -> Iterator[Floats]:
-        """``(d,)`` values of each metric that is no ratio of sums, computed again for every draw."""
-        metrics = [metric for metric in self._ratios if isinstance(metric, Corpus)]
+        """``(d,)`` values of each metric that is no function of sums, computed again for every draw."""
+        metrics = [metric for metric in self._metrics if isinstance(metric, Corpus)]
         if not metrics or self._resampling.k < 2:
             return iter(())
         draws = self._resampling.sample_counts()
         return iter(np.array([[metric.weighted(counts) for metric in metrics] for counts in draws]).T)
-
-    def _take(self, above: Floats, below: Floats) -> int:
-        place = len(self._ratios)
-        self._ratios += [
-            (self._place(numerator), self._place(denominator))
-            for numerator, denominator in zip(above.T, below.T, strict=True)
-        ]
-        return place
 
     def _place(self, sums: Floats) -> int:
         """Sums that were met before (the denominators of all means of a group) are resampled once."""
@@ -184,6 +216,16 @@ class ImageBootstrap:
         if place == len(self._columns):
             self._columns.append(np.ascontiguousarray(sums))
         return place
+
+
+def ratio_of_sums(sums: Floats) -> Floats:
+    """``(d,)`` of ``(d, 2)``: the first over the second."""
+    return ratio(sums[:, 0], sums[:, 1])
+
+
+def _where_any(combine: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
+    """The same with NaN in draws that missed the group."""
+    return lambda sums: np.where(sums.any(axis=1), combine(sums), np.nan)
 
 
 def ratio(above: Floats, below: Floats) -> Floats:
