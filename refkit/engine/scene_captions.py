@@ -38,7 +38,7 @@ class SceneCaptionMetric(BaseMetric):
             self.results.append((check.shape, check.colour, check.place, check.all, not caption))
 
     def compute_metrics(self, results: list[tuple[bool, ...]]) -> dict[str, float]:
-        """Percentages of ``results``, all samples of all processes."""
+        """Shares of ``results``, all samples of all processes."""
         names = ("shape", "colour", "place", "all", "silent")
         columns = zip(*results, strict=True)
-        return {name: 100.0 * sum(column) / len(results) for name, column in zip(names, columns, strict=True)}
+        return {name: sum(column) / len(results) for name, column in zip(names, columns, strict=True)}

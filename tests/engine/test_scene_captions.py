@@ -20,10 +20,10 @@ def test_shares_of_true_captions():
     metric.process({"data_samples": samples[:5]}, answers[:5])
     metric.process({"data_samples": samples[5:]}, answers[5:])
     found = metric.evaluate(8)
-    assert found["scene_caption/all"] == pytest.approx(100 * 5 / 8)
-    assert found["scene_caption/silent"] == pytest.approx(100 / 8)
-    assert found["scene_caption/shape"] <= 100 * 6 / 8
-    assert found["scene_caption/colour"] == pytest.approx(100 * 6 / 8)
+    assert found["scene_caption/all"] == pytest.approx(5 / 8)
+    assert found["scene_caption/silent"] == pytest.approx(1 / 8)
+    assert found["scene_caption/shape"] <= 6 / 8
+    assert found["scene_caption/colour"] == pytest.approx(6 / 8)
 
 
 def test_other_samples_are_refused():

@@ -16,7 +16,12 @@ from refkit.data.digest import RecordDigests
 from refkit.data.pipeline import SampleDataset
 from refkit.data.records import Record
 from refkit.data.refshapes.expressions import KINDS
-from refkit.data.refshapes.region_captions import describe_object, scene_facts
+from refkit.data.refshapes.region_captions import (
+    PER_SCENE,
+    chosen_objects,
+    describe_object,
+    scene_facts,
+)
 from refkit.data.refshapes.scene import MAX_OBJECTS, MIN_OBJECTS
 from refkit.data.refshapes.world import Situation, describe, imagine
 from refkit.data.transforms.compose import Transform
@@ -168,7 +173,7 @@ class RefShapesObjects(_RecordedDataset):
         **drawing: as for `RefShapesDataset`.
     """
 
-    per_scene = MIN_OBJECTS
+    per_scene = PER_SCENE
     tasks = ("caption", "attributes", "recognition")
     kind = "-objects"
 
@@ -188,8 +193,7 @@ class RefShapesObjects(_RecordedDataset):
     def _chosen(self, index: int) -> tuple[Situation, int]:
         scene, place = divmod(self._position(index), self.per_scene)
         situation = self.situation(scene)
-        order = np.random.default_rng((self.scene_seed, situation.index, 1)).permutation(len(situation.items))
-        return situation, int(order[place])
+        return situation, chosen_objects(situation, self.scene_seed)[place]
 
 
 @DATASETS.register_module()

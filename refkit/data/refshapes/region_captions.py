@@ -7,15 +7,23 @@ caption by the meaning of its words.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from refkit.data.records import ImageRef, Record
-from refkit.data.refshapes.scene import COLOURS, FILLS, SHAPES, SIZES, Item
-from refkit.data.refshapes.world import Situation, picture_name, target_of, visible_extent
+from refkit.data.refshapes.scene import COLOURS, FILLS, MIN_OBJECTS, SHAPES, SIZES, Item
+from refkit.data.refshapes.world import (
+    Situation,
+    imagine,
+    picture_name,
+    save_picture,
+    target_of,
+    visible_extent,
+)
 
 TAGS = (*SHAPES, *COLOURS, *(fill for fill in FILLS if fill != "solid"), *SIZES)
 """Words that objects are tagged with."""
@@ -24,6 +32,7 @@ ROWS = ("top", "upper", "middle", "lower", "bottom")
 COLUMNS = ("far left", "left", "middle", "right", "far right")
 # Axis (0 = x, 1 = y) and the side of the anchor on which the object lies.
 RELATIONS = {"left of": (0, -1), "right of": (0, 1), "above": (1, -1), "below": (1, 1)}
+PER_SCENE = MIN_OBJECTS
 _RELATION_GAP = 0.1
 _MARGIN = 0.04
 _PLACE = re.compile(rf"({'|'.join(ROWS)}) ({'|'.join(sorted(COLUMNS, key=len, reverse=True))})$")
@@ -87,6 +96,24 @@ def describe_object(situation: Situation, seed: int, index: int) -> Record:
         labels=item.attributes,
         facts={"tags": tags_of(item)},
     )
+
+
+def chosen_objects(situation: Situation, seed: int) -> list[int]:
+    """The three objects of a scene that are asked about, the same at every call."""
+    order = np.random.default_rng((seed, situation.index, 1)).permutation(len(situation.items))
+    return [int(index) for index in order[:PER_SCENE]]
+
+
+def iter_object_records(
+    seed: int, start: int, scenes: int, size: int, out_images: Path | None = None
+) -> Iterator[Record]:
+    """Records of single objects, three for each scene; arguments as for `iter_records`."""
+    for index in range(start, start + scenes):
+        situation = imagine(seed, index, size)
+        if out_images is not None:
+            save_picture(situation, seed, out_images)
+        for chosen in chosen_objects(situation, seed):
+            yield describe_object(situation, seed, chosen)
 
 
 @dataclass(frozen=True, slots=True)

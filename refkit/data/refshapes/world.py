@@ -115,7 +115,7 @@ def iter_records(
     for index in range(start, start + scenes):
         situation = imagine(seed, index, size)
         if out_images is not None:
-            _save(situation.drawing.image, out_images / picture_name(seed, index))
+            save_picture(situation, seed, out_images)
         for position in range(len(KINDS)):
             yield describe(situation, seed, position)
 
@@ -160,7 +160,8 @@ def picture_name(seed: int, index: int) -> str:
     return f"seed{seed}_{index:07d}.png"
 
 
-def _save(image: np.ndarray, path: Path) -> None:
+def save_picture(situation: Situation, seed: int, folder: Path) -> None:
+    """The picture as PNG, under the name that its records state."""
     buffer = BytesIO()
-    Image.fromarray(image).save(buffer, format="PNG")
-    atomic_write(path, buffer.getvalue())
+    Image.fromarray(situation.drawing.image).save(buffer, format="PNG")
+    atomic_write(folder / picture_name(seed, situation.index), buffer.getvalue())

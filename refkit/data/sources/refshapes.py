@@ -14,6 +14,7 @@ def read(
     skips: Skips,
     *,
     split: str = "val",
+    about: str = "expressions",
     seed: int = 0,
     start: int = 0,
     scenes: int = 1000,
@@ -30,17 +31,20 @@ def read(
     if scenes < 1 or start < 0 or seed < 0 or size < 16:
         raise SourceError("refshapes: expected scenes > 0, start >= 0, seed >= 0 and size >= 16.")
     from refkit.data.refshapes import iter_records
+    from refkit.data.refshapes.region_captions import iter_object_records
 
+    objects = about == "objects"
     header = Header(
         "refshapes",
-        f"seed{seed}",
+        f"seed{seed}-objects" if objects else f"seed{seed}",
         split,
-        task=["rec", "res"],
+        task=["caption", "attributes", "recognition"] if objects else ["rec", "res"],
         image_root="" if images is None else images.name,
         licence="Apache-2.0 (drawn by refkit)",
         extra={"drawn": {"seed": seed, "start": start, "scenes": scenes, "size": size}},
     )
-    return [Part(header, iter_records(seed, start, scenes, size, images), skips)]
+    draw = iter_object_records if objects else iter_records
+    return [Part(header, draw(seed, start, scenes, size, images), skips)]
 
 
 SPEC = SourceSpec(
@@ -49,6 +53,13 @@ SPEC = SourceSpec(
     paths="no path",
     options=(
         Option("split", str, "val", "Name of the split to write."),
+        Option(
+            "about",
+            str,
+            "expressions",
+            "Five expressions per scene, or three single objects with captions, attributes and categories.",
+            ("expressions", "objects"),
+        ),
         Option("seed", int, 0, "Seed of the drawing."),
         Option("start", int, 0, "Number of the first scene."),
         Option("scenes", int, 1000, "Number of scenes."),

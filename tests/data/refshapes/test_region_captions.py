@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from refkit.data.collate import collate
-from refkit.data.records import write_records
+from refkit.data.records import read_records
 from refkit.data.refshapes import imagine
 from refkit.data.refshapes.dataset import RefShapesObjects
 from refkit.data.refshapes.region_captions import (
@@ -14,7 +14,7 @@ from refkit.data.refshapes.region_captions import (
     scene_facts,
     tags_of,
 )
-from refkit.data.schema import Header
+from refkit.data.sources import import_source
 
 SCENE = [
     {"shape": "circle", "colour": "red", "x": 0.1, "y": 0.1},
@@ -91,11 +91,16 @@ def test_tags_name_what_goes_without_saying_only_for_size():
     assert tags_of(item) == [item.shape, item.colour, item.size]
 
 
-def test_records_are_valid_on_disk(tmp_path):
-    data = RefShapesObjects(scenes=2, size=48)
-    header = Header("refshapes", "seed0", "objects", task=["caption", "attributes", "recognition"])
-    written = write_records(tmp_path / "r.jsonl", header, (data.record(index) for index in range(len(data))))
-    assert (written.records, written.images) == (6, 2)
+def test_imported_objects_equal_the_samples_of_the_data_set(tmp_path):
+    options = dict(about="objects", seed=4, scenes=3, size=48, images=tmp_path / "pictures")
+    [file] = import_source("refshapes", [], tmp_path / "out", **options)
+    header, records = read_records(file)
+    assert header.name == "refshapes.seed4-objects.val"
+    assert (header.records, header.images) == (9, 3)
+    data = RefShapesObjects(scenes=3, scene_seed=4, size=48)
+    assert records == [data.record(index) for index in range(9)]
+    assert (header.digest, header.digest_masks) == data.digests
+    assert (tmp_path / "pictures" / records[0].image.file).is_file()
 
 
 def test_objects_become_a_batch_to_train_on():
