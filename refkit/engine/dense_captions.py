@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from refkit.engine.answer_spool import AnswerSpool
 from refkit.engine.metrics import EvaluationError, ProtocolMetric, check_ids
@@ -22,7 +23,7 @@ class DenseCaptionMetric(ProtocolMetric):
             EvaluationError: the data set has no regions, or an answer is missing, doubled or foreign.
         """
         context = self._context
-        regions = None if context is None else context.dataset
+        regions: Any = None if context is None else context.dataset
         if context is None or not hasattr(regions, "pictures"):
             raise EvaluationError("DenseCaptionMetric scores the answers to a DenseRegions data set")
         by_picture = [regions.ids(picture) for picture in range(len(regions.pictures))]
