@@ -23,7 +23,7 @@ starts = [
     dict(
         name="warm-up",
         label="warm-up",
-        times=4,
+        times=3,
         options={
             "train_dataloader.dataset.scenes": 8000,
             "train_dataloader.dataset.keep": 8000,
