@@ -32,6 +32,7 @@ COMMANDS = {
     "leaderboard": "Compare methods: add, check and build a leaderboard.",
     "predictions": "Bring answers in other formats into prediction files.",
     "ground": "Find what a sentence means in one picture.",
+    "describe": "Say what is in regions of one picture.",
     "data": "Import, check, count, audit and show records.",
     "zoo": "List shipped models; turn released checkpoints into refkit models.",
     "config": "Show a config as it is after inheritance and overrides.",

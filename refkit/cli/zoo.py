@@ -120,7 +120,7 @@ def import_checkpoint(
     if family in ("HiVG", "OneRef") and "pipeline" in config:
         typer.echo(f'{out}: {family}; ask it with: refkit ground {out} PICTURE "a sentence"')
     elif family == "DynRefer":
-        typer.echo(f"{out}: {family}; it describes regions")
+        typer.echo(f"{out}: {family}; ask it with: refkit describe PICTURE --model {out} --box L,T,R,B")
     else:
         typer.echo(f"{out}: a start for training, with --cfg-options model.{part}.weights={out}")
     if family == "VQKD":

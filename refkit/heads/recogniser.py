@@ -88,6 +88,10 @@ class RecognitionHead(nn.Module, ABC):
         )
         self.score = nn.Linear(hidden, 1)
 
+    def tables(self) -> dict[str, Vocabulary]:
+        """`Vocabulary` by the task that it answers."""
+        return dict(self.vocabularies.items())  # type: ignore[arg-type]
+
     @property
     def tasks(self) -> tuple[str, ...]:
         """What this head answers: fields of `Prediction`."""
@@ -104,8 +108,7 @@ class RecognitionHead(nn.Module, ABC):
 
     def scores(self, features: Features, task: str) -> Tensor:
         """Scores ``(B, P)`` of all prompts of a task's vocabulary."""
-        vocabulary: Vocabulary = self.vocabularies[task]  # type: ignore[assignment]
-        return self(features, vocabulary.filled())
+        return self(features, self.tables()[task].filled())
 
     def decode(self, memory: Tensor, queries: Tensor) -> Tensor:
         """``(B, P)`` from projected regions ``(B, Q, C)`` and texts ``(P, C)``."""

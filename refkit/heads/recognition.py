@@ -55,7 +55,7 @@ class TagHead(RecognitionHead):
 
         In bfloat16 the threshold is rounded like the probabilities, as released.
         """
-        vocabulary: Vocabulary = self.vocabularies[task]  # type: ignore[assignment]
+        vocabulary = self.tables()[task]
         chances = vocabulary.best(scores.sigmoid())
         told = chances > self.threshold
         return [
@@ -69,7 +69,7 @@ class TagHead(RecognitionHead):
         Raises:
             VocabularyError: a tag that the list does not have.
         """
-        vocabulary: Vocabulary = self.vocabularies["tags"]  # type: ignore[assignment]
+        vocabulary = self.tables()["tags"]
         logits = vocabulary.best(self.scores(features, "tags"))
         targets = vocabulary.targets([sample.meta.get("tags") or () for sample in data_samples])
         return {"loss_tag": self.weight * asymmetric(logits, targets)}
@@ -114,7 +114,7 @@ class RegionContrastHead(RecognitionHead):
 
     def answer(self, task: str, scores: Tensor) -> list[dict[str, float]]:
         """The score of every name by its best prompt: attributes in (0, 1), categories as they come."""
-        vocabulary: Vocabulary = self.vocabularies[task]  # type: ignore[assignment]
+        vocabulary = self.tables()[task]
         scores = scores.sigmoid() if task == "attributes" else scores
         rows = vocabulary.best(scores).float().tolist()
         return [dict(zip(vocabulary.names, row, strict=True)) for row in rows]

@@ -52,7 +52,7 @@ def _describe(content: dict[str, Any], part: Any) -> None:
     elif isinstance(part, SentencePieceTokenizer | T5Tokenizer):
         content["content"] = part.content
     elif isinstance(part, RecognitionHead):
-        content.update({task: table.as_names() for task, table in part.vocabularies.items()})
+        content.update({task: table.as_names() for task, table in part.tables().items()})
     for name, value in content.items():
         inside = part[name] if isinstance(part, nn.ModuleDict) else getattr(part, name, None)
         if isinstance(value, dict) and inside is not None:

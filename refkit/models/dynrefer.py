@@ -213,7 +213,7 @@ class DynRefer(HeadedModel):
             return
         wanted = set(tasks)
         for head in heads:
-            for task, table in getattr(head, "vocabularies", {}).items():
+            for task, table in head.tables().items() if isinstance(head, RecognitionHead) else ():
                 if task in wanted and table.embeddings is None:
                     table.fill(self.text_encoder.table(table.prompts))
 

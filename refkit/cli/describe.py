@@ -1,0 +1,138 @@
+"""``refkit describe``: what is in these boxes of a picture?"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from refkit.cli.options import MODEL_HELP, Device, NumberFormat, Precision
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+
+    from refkit.inference.describing import Description
+
+
+def command(
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="Picture.", show_default=False)],
+    model: Annotated[str, typer.Option(help=MODEL_HELP, show_default=False)],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(metavar="L,T,R,B", help="A region in pixels; repeat for several.", show_default=False),
+    ] = None,
+    all_boxes: Annotated[
+        Path | None,
+        typer.Option(help="JSON file with a list of [left, top, right, bottom].", show_default=False),
+    ] = None,
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="tags, attributes, categories or caption; repeat for several, all by default.",
+            show_default=False,
+        ),
+    ] = None,
+    word: Annotated[
+        list[str] | None,
+        typer.Option(help="What captions are to speak about; repeat for several.", show_default=False),
+    ] = None,
+    out: Annotated[Path, typer.Option(help="The picture with the answers, .png or .jpg.")] = Path(
+        "described.png"
+    ),
+    show_views: Annotated[
+        bool, typer.Option("--show-views", help="Draw which views of the regions the model was shown.")
+    ] = False,
+    json_only: Annotated[bool, typer.Option("--json-only", help="Draw nothing.")] = False,
+    device: Device = None,
+    precision: Precision = NumberFormat.AUTO,
+) -> None:
+    """Say what is in regions of one picture: caption, tags, attributes, category, with scores.
+
+    Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright.
+    """
+    from refkit.inference.drawing import picture_format
+    from refkit.inference.question import read_picture
+
+    regions = _boxes(box or [], all_boxes)
+    pixels = read_picture(image)
+    if not json_only:
+        picture_format(out)
+    with contextlib.redirect_stdout(sys.stderr):
+        from refkit.inference.describing import describe
+        from refkit.inference.inferencer import load_model
+
+        inferencer = load_model(model, device, precision.value)
+        told = describe(inferencer, pixels, regions, task, word or ())
+    answer: dict[str, Any] = {"image": str(image), "width": pixels.shape[1], "height": pixels.shape[0]}
+    answer["regions"] = [_as_json(each) for each in told]
+    answer |= {"model": inferencer.name, "checkpoint": inferencer.checkpoint}
+    answer["precision"] = inferencer.precision
+    if not json_only:
+        from refkit.inference.drawing import save_picture
+
+        answer["picture"] = str(save_picture(_drawn(pixels, told, show_views), out))
+    typer.echo(json.dumps(answer))
+
+
+def _boxes(texts: list[str], file: Path | None) -> list[list[float]]:
+    from refkit.inference.question import QuestionError
+
+    boxes = []
+    for text in texts:
+        try:
+            boxes.append([float(number) for number in text.split(",")])
+        except ValueError:
+            boxes.append([])
+        if len(boxes[-1]) != 4:
+            raise QuestionError(f"--box {text}: expected left,top,right,bottom in pixels, as 12,30,200,180")
+    if file is not None:
+        from refkit.inference.describing import read_boxes
+
+        boxes += read_boxes(file).tolist()
+    if not boxes:
+        raise QuestionError("which region? Give --box left,top,right,bottom or --all-boxes FILE")
+    return boxes
+
+
+def _as_json(told: Description) -> dict[str, Any]:
+    from refkit.leaderboard.schema import prediction_to_json
+
+    fields = prediction_to_json(told.prediction)
+    fields = {name: value for name, value in fields.items() if name not in ("id", "boxes", "scores")}
+    if told.prediction.scores is not None:
+        fields["caption_score"] = float(told.prediction.scores[0])
+    return {"box": list(told.box), "views": list(told.ratios), **fields}
+
+
+def _drawn(pixels: np.ndarray, told: list[Description], show_views: bool) -> Image.Image:
+    from PIL import Image
+
+    from refkit.data import draw
+    from refkit.inference.view_drawing import draw_views, views_page
+
+    picture = Image.fromarray(pixels)
+    if show_views:
+        return views_page([draw_views(picture, each.box, each.ratios, _summary(each)) for each in told])
+    for number, each in enumerate(told):
+        ink = draw.colour(number)
+        draw.draw_box(picture, each.box, ink)
+        draw.draw_label(picture, str(number + 1), each.box[:2], ink)
+    text = "   ".join(f"{number + 1}: {_summary(each)}" for number, each in enumerate(told))
+    return draw.captioned(picture, text, max(picture.width, 360), lines=2 + 2 * len(told))
+
+
+def _summary(told: Description) -> str:
+    """The caption, the likeliest class, attributes and tags, as far as they were asked for."""
+    prediction = told.prediction
+    parts = [prediction.caption or ("(nothing was written)" if prediction.status == "failed" else "")]
+    if categories := prediction.categories:
+        parts.append(max(categories, key=lambda name: categories[name]))
+    ranked = sorted((prediction.attributes or {}).items(), key=lambda pair: -pair[1])[:3]
+    parts += [f"{name} {score:.2f}" for name, score in ranked]
+    parts += list(prediction.tags or {})[:5]
+    return " · ".join(part for part in parts if part)

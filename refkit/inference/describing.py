@@ -1,0 +1,124 @@
+"""Ask a model of regions: what is in these boxes of a picture?
+
+Example::
+
+    inferencer = load_model("dynrefer.safetensors")
+    (answer,) = describe(inferencer, "street.jpg", [[12, 30, 200, 180]], tasks=["caption"])
+    answer.prediction.caption
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from refkit.data.collate import collate
+from refkit.data.transforms.compose import Compose
+from refkit.data.views import check_regions
+from refkit.inference.inferencer import Inferencer
+from refkit.inference.question import Picture, QuestionError, read_picture
+from refkit.models.dynrefer import DynRefer
+from refkit.structures import Frame, Prediction, ReferringSample
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What was said about one region.
+
+    Attributes:
+        box: four numbers, xyxy in pixels of the upright picture, as asked.
+        ratios: of the views that the model was shown, in its order.
+        prediction: tags, attributes, categories and caption, as far as they were asked for.
+    """
+
+    box: tuple[float, ...]
+    ratios: tuple[float, ...]
+    prediction: Prediction
+
+
+def describe(
+    inferencer: Inferencer,
+    image: Picture,
+    boxes: Sequence[Sequence[float]] | np.ndarray,
+    tasks: Sequence[str] | None = None,
+    words: Sequence[str] = (),
+    batch_size: int = 16,
+) -> list[Description]:
+    """What a model says about regions of one picture, in order.
+
+    Args:
+        inferencer: of a `DynRefer`.
+        image: a file, a PIL image, or ``(H, W, 3)`` uint8 RGB. Files are turned upright (EXIF).
+        boxes: ``(R, 4)`` xyxy in pixels of the upright picture.
+        tasks: out of `refkit.models.dynrefer.TASKS`, by default those of the model.
+        words: control words that captions are to speak about, behind the tags that the model finds.
+        batch_size: regions per forward pass; views that several of them share are encoded once.
+
+    Raises:
+        QuestionError: a model that does not describe regions, or no boxes.
+        RegionError: a box that is not finite, is reversed, has no area or lies outside the picture.
+        TaskError: a task that the model has no head for.
+        ImageError: the file is missing or cannot be read.
+    """
+    model = _region_model(inferencer)
+    pixels = read_picture(image)
+    size = pixels.shape[1], pixels.shape[0]
+    if not len(boxes):
+        raise QuestionError("no boxes: say which regions to describe")
+    regions = check_regions(np.asarray(boxes, np.float64), *size)
+    transforms = Compose(list(inferencer.pipeline))
+    told: list[Description] = []
+    starts = range(0, len(regions), batch_size)
+    for start in tqdm(starts, "describe", unit_scale=batch_size, unit=" regions", delay=2.0, leave=False):
+        rows = range(start, min(start + batch_size, len(regions)))
+        samples = [_sample(row, regions[row], pixels, words) for row in rows]
+        shown = [
+            transforms(sample, np.random.default_rng((0, 0, row)))
+            for row, sample in zip(rows, samples, strict=True)
+        ]
+        batch = model.data_preprocessor(collate(shown, share=True), False)
+        with inferencer.inference():
+            answers = model.predict(batch["inputs"], batch["data_samples"], tasks)
+        told += [
+            Description(tuple(map(float, regions[row])), tuple(sample.extras["ratios"].tolist()), answer)
+            for row, sample, answer in zip(rows, shown, answers, strict=True)
+        ]
+    return told
+
+
+def read_boxes(path: str | Path) -> np.ndarray:
+    """Boxes ``(R, 4)`` of a JSON file: a list of ``[left, top, right, bottom]`` in pixels.
+
+    Raises:
+        QuestionError: no such file, or another content.
+    """
+    try:
+        boxes = np.asarray(json.loads(Path(path).read_text(encoding="utf-8")), np.float64)
+    except (OSError, ValueError, TypeError) as error:
+        raise QuestionError(f"{path}: no readable list of boxes ({error})") from error
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise QuestionError(
+            f"{path}: expected a list of [left, top, right, bottom], found an array {boxes.shape}"
+        )
+    return boxes
+
+
+def _region_model(inferencer: Inferencer) -> DynRefer:
+    model = inferencer.model
+    if not isinstance(model, DynRefer):
+        raise QuestionError(
+            f"the model {inferencer.name!r} ({type(model).__name__}) does not describe regions; ask it with "
+            "'refkit ground'"
+        )
+    return model
+
+
+def _sample(row: int, box: np.ndarray, pixels: np.ndarray, words: Sequence[str]) -> ReferringSample:
+    frame = Frame.identity(pixels.shape[1], pixels.shape[0])
+    meta = {"control_words": list(words)}
+    return ReferringSample(str(row), "", frame, pixels, box[None].astype(np.float32), meta=meta)

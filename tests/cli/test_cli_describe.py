@@ -1,0 +1,115 @@
+"""``refkit describe``: JSON alone on stdout, a picture on disk, errors that say what to do."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+from PIL import Image
+from tiny_grounder import save_tiny_model
+from typer.testing import CliRunner
+
+from refkit.cli.main import app
+from refkit.data.preprocessor import ReferringPreprocessor
+from refkit.inference.describing import describe
+from refkit.inference.export import self_contained
+from refkit.inference.inferencer import load_model
+from refkit.inference.model_config import ModelConfig
+from refkit.zoo.weights import save_weights
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("regions")
+    config = tiny.dynrefer_config(folder, data_preprocessor={"type": ReferringPreprocessor})
+    words = {"type": "WordTokenizer", "vocabulary": str(folder / "words.json"), "context_length": 12}
+    config["text_encoder"]["tokenizer"] = words
+    config["heads"]["caption"]["tokenizer"] = {"type": "T5Tokenizer", "model": str(folder / "words.spm")}
+    model = tiny.build(config)
+    views = {"type": "RegionViews", "views": 2, "side": 32, "selection": [0.0, 0.5]}
+    stored = self_contained(ModelConfig.checked({"model": config, "pipeline": [views]}, "here"), model)
+    plain = {"model": stored.model, "pipeline": stored.pipeline}
+    return save_weights(model, folder / "regions.safetensors", plain)
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    pixels = np.random.default_rng(1).integers(0, 255, (60, 96, 3), dtype=np.uint8)
+    path = tmp_path_factory.mktemp("picture") / "dog.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, ["describe", *map(str, arguments)])
+
+
+def test_everything_about_a_region(weights, picture, tmp_path):
+    out = tmp_path / "answer.png"
+    result = run(picture, "--model", weights, "--box", "10,5,50,40", "--out", out, "--device", "cpu")
+    assert result.exit_code == 0, result.stderr
+    answer = json.loads(result.stdout)
+    (region,) = answer["regions"]
+    assert region["box"] == [10, 5, 50, 40] and region["views"] == [0, 0.5]
+    assert set(region["attributes"]) == {"bright", "dark"} and list(region["categories"]) == tiny.WORDS[4:7]
+    assert region["caption"] and 0 < region["caption_score"] <= 1
+    assert (answer["width"], answer["height"], answer["picture"]) == (96, 60, str(out))
+    with Image.open(out) as drawn:
+        assert drawn.width >= 96 and drawn.height > 60
+
+
+def test_many_regions_one_task_and_their_views(weights, picture, tmp_path):
+    boxes = [[0, 0, 96, 60], [10, 5, 50, 40], [70, 20, 90, 58]]
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    out = tmp_path / "views.png"
+    arguments = ["--all-boxes", tmp_path / "boxes.json", "--task", "categories", "--show-views", "--out", out]
+    result = run(picture, "--model", weights, *arguments)
+    assert result.exit_code == 0, result.stderr
+    regions = json.loads(result.stdout)["regions"]
+    assert [region["box"] for region in regions] == boxes
+    assert all(set(region) == {"box", "views", "categories"} for region in regions)
+    with Image.open(out) as drawn:
+        assert drawn.height > 3 * 200
+
+
+def test_regions_of_one_batch_are_described_as_if_alone(weights, picture):
+    inferencer = load_model(weights, "cpu")
+    boxes = [[0, 0, 96, 60], [10, 5, 50, 40], [70, 20, 90, 58]]
+    together = describe(inferencer, picture, boxes, ["attributes"])
+    for box, expected in zip(boxes, together, strict=True):
+        (alone,) = describe(inferencer, picture, [box], ["attributes"], batch_size=1)
+        assert alone.prediction.attributes == pytest.approx(expected.prediction.attributes, abs=1e-6)
+        assert alone.box == expected.box == tuple(box)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "which region"),
+        (["--box", "1,2,3"], "expected left,top,right,bottom"),
+        (["--box", "1,2,3,x"], "expected left,top,right,bottom"),
+        (["--box", "50,5,10,40"], "is reversed"),
+        (["--box", "5,5,5,40"], "has no area"),
+        (["--box", "nan,5,10,40"], "is not finite"),
+        (["--box", "200,5,300,40"], "lies outside the picture of 96 x 60"),
+        (["--box", "1,2,30,40", "--task", "colour"], "no head of this model answers 'colour'"),
+        (["--all-boxes", "nowhere.json"], "nowhere.json: no readable list of boxes"),
+    ],
+)
+def test_bad_questions_are_refused(weights, picture, arguments, message):
+    result = run(picture, "--model", weights, "--json-only", *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+
+
+def test_a_model_of_sentences_is_refused(picture, tmp_path):
+    result = run(picture, "--model", save_tiny_model(tmp_path), "--box", "1,2,30,40", "--json-only")
+    assert result.exit_code == 2 and "does not describe regions" in " ".join(result.stderr.split())
+
+
+def test_files_of_another_content_are_refused(weights, picture, tmp_path):
+    (tmp_path / "boxes.json").write_text("[[1, 2], [3, 4]]")
+    result = run(picture, "--model", weights, "--all-boxes", tmp_path / "boxes.json")
+    assert "expected a list of [left, top, right, bottom]" in " ".join(result.stderr.split())
