@@ -55,7 +55,9 @@ def grey(image: np.ndarray) -> np.ndarray:
     """Grey levels ``(H, W)`` float32 of a ``(H, W, 3)`` uint8 picture, equal to OpenCV's to the last bit."""
     # Sums of whole numbers below 2^24 are exact in float32.
     sums = image.reshape(-1, 3).astype(np.float32) @ _GREY
-    return np.floor((sums + _SHIFT / 2) / _SHIFT).reshape(image.shape[:2])
+    sums += _SHIFT / 2
+    sums *= np.float32(1 / _SHIFT)
+    return np.floor(sums, out=sums).reshape(image.shape[:2])
 
 
 @lru_cache(maxsize=4096)
