@@ -154,7 +154,8 @@ def test_schedule_is_the_released_one(name):
     optimizer = {key: config.optim_wrapper.optimizer[key] for key in ("betas", "eps", "weight_decay")}
     assert optimizer == {"betas": [0.9, 0.999], "eps": 1e-8, "weight_decay": 1e-4}
     assert config.optim_wrapper.precision == "float32"
-    assert not {"clip_grad", "accumulative_counts"} & set(config.optim_wrapper)
+    assert config.optim_wrapper.accumulative_counts == 1
+    assert "clip_grad" not in config.optim_wrapper
     assert "paramwise_cfg" not in config.optim_wrapper  # decay on everything, no decay by layer
     (schedule,) = config.param_scheduler
     assert (schedule.by_epoch, schedule.begin, schedule.eta_min) == (True, 0, 0)
@@ -204,6 +205,23 @@ def test_masks_are_read_where_they_are_learned():
         assert masks == {"mask" in loaded(name).model.heads}
         best = loaded(name).default_hooks.checkpoint.save_best
         assert best == (None if name.startswith("mrefm") else "res/miou" if True in masks else "rec/acc50")
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in (*ROWS, "oneref_base_joint_mixture") if "mask" in wanted_heads(name)]
+)
+def test_the_published_evaluation_of_masks_is_a_matter_of_options(name):
+    """Those that the headers name."""
+    if name in ROWS:
+        options = re.search(r"to evaluate so: (.+?)\.(?= )", header_of(name))[1].split()
+    else:
+        options = ["model.heads.mask.mask_rule=published", "model.heads.mask.metric_resolution=canvas"]
+    config = load_config(FOLDER / f"{name}.py", options)
+    with torch.device("meta"):
+        head = MODELS.build({**config.model.heads.mask, "width": 8})
+    assert (head.mask_rule, head.metric_resolution) == ("published", "canvas")
+    if name in ROWS:
+        assert config.test_evaluator.protocol == "res/padded-canvas"
 
 
 MIXTURES = sorted(name for name in (*ROWS, *UNPUBLISHED) if "mixture" in name or name.startswith("mrefm"))

@@ -8,11 +8,11 @@ from mmengine.config import read_base
 
 with read_base():
     from .oneref_base_rec import *
+    from .oneref_mask_head import *
 
 from refkit.engine import ProtocolMetric
-from refkit.heads import CosineMaskHead
 
-model["heads"] = dict(mask=dict(type=CosineMaskHead, target="mask", focal_weight=20.0, dice_weight=2.0))
+model["heads"] = dict(mask=mask_head)
 train_cfg["stages"][0]["model"].pop("without")
 val_evaluator = dict(type=ProtocolMetric, protocol="res/1")
 test_evaluator = val_evaluator

@@ -78,6 +78,7 @@ test_cfg = dict(type=FinalEvalLoop)
 optim_wrapper = dict(
     type=AutocastOptimWrapper,
     precision="float32",
+    accumulative_counts=1,
     optimizer=dict(type=AdamW, lr=2.5e-4, betas=[0.9, 0.999], eps=1e-8, weight_decay=1e-4, fused=True),
     constructor=ParamGroupConstructor,
 )

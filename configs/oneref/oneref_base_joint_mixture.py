@@ -18,13 +18,7 @@ from mmengine.config import read_base
 
 with read_base():
     from .._base_.oneref_mixture_masks import *
-    from .._base_.oneref_base_rec import *
-
-from refkit.engine import ProtocolMetric
-from refkit.heads import CosineMaskHead
+    from .._base_.oneref_base_joint import *
 
 model["backbone"].update(weights="downloads/mrefm_base_rec.safetensors")
-model["heads"].update(mask=dict(type=CosineMaskHead, target="mask", focal_weight=20.0, dice_weight=2.0))
 train_cfg["stages"][1].update(batch_size=32)
-val_evaluator = dict(type=ProtocolMetric, protocol=["rec/1", "res/1"])
-test_evaluator = val_evaluator
