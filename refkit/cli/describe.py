@@ -121,7 +121,7 @@ def _drawn(pixels: np.ndarray, told: list[Description], show_views: bool) -> Ima
     for number, each in enumerate(told):
         ink = draw.colour(number)
         draw.draw_box(picture, each.box, ink)
-        draw.draw_label(picture, str(number + 1), each.box[:2], ink)
+        draw.draw_label(picture, str(number + 1), (each.box[0], each.box[1]), ink)
     text = "   ".join(f"{number + 1}: {_summary(each)}" for number, each in enumerate(told))
     return draw.captioned(picture, text, max(picture.width, 360), lines=2 + 2 * len(told))
 

@@ -6,7 +6,7 @@ Section 3.3 of the paper; control words after ControlCap (Zhao et al., ECCV 2024
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,17 @@ def caption_of(sample: ReferringSample) -> str:
             f"record {sample.id} has no caption to train with: put RegionCaption into the pipeline"
         )
     return sample.text
+
+
+def prompt_of(sample: ReferringSample, tags: Iterable[str] = ()) -> str:
+    """What leads the language model when it is asked about a region.
+
+    ``meta["prompt"]`` as it stands, an instruction or a question; without it, control words: tags that were
+    predicted and then ``meta["control_words"]``. ``meta["control"]``, parsed from the true caption for
+    training, is never read.
+    """
+    given: str | None = sample.meta.get("prompt")
+    return given or control_prompt(tags, sample.meta.get("control_words", ()))
 
 
 @MODELS.register_module()
@@ -124,14 +135,16 @@ class CaptionHead(nn.Module):
     def loss(self, features: Features, data_samples: Sequence[ReferringSample]) -> dict[str, Tensor]:
         """``loss_caption`` per token, coefficient included.
 
-        ``text`` of a sample is its caption, ``meta["control"]`` its prompt of control words, an empty one by
-        default.
+        ``text`` of a sample is its caption or answer. It is led by ``meta["prompt"]``, an instruction or a
+        question, if there is one, or else by the prompt of control words ``meta["control"]``.
 
         Raises:
             CaptionError: a sample without a caption.
         """
         regions = regions_of(features)
-        controls = [sample.meta.get("control", join_words(())) for sample in data_samples]
+        controls = [
+            sample.meta.get("prompt") or sample.meta.get("control", join_words(())) for sample in data_samples
+        ]
         captions = [caption_of(sample) for sample in data_samples]
         caption = self._ids(captions, regions, begin=False, end=True)
         with self.precision.autocast(regions):
@@ -154,13 +167,11 @@ class CaptionHead(nn.Module):
             features: with regions.
             data_samples: ``B`` samples.
             tasks: nothing is written unless ``caption`` is among them; None means all.
-            controls: the prompt of every region; by default that of ``meta["control_words"]`` of the sample.
+            controls: the prompt of every region; by default `prompt_of` each sample.
         """
         if tasks is not None and "caption" not in tasks:
             return [Prediction(sample.id) for sample in data_samples]
-        texts = controls or [
-            control_prompt((), sample.meta.get("control_words", ())) for sample in data_samples
-        ]
+        texts = controls or [prompt_of(sample) for sample in data_samples]
         regions = regions_of(features)
         # Regions with control words of like length together: less padding, the same sentences.
         order = sorted(range(len(texts)), key=lambda row: len(texts[row]))

@@ -11,8 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from refkit.data.control_words import control_prompt
-from refkit.heads.caption import CaptionHead, caption_of
+from refkit.heads.caption import CaptionHead, caption_of, prompt_of
 from refkit.heads.recogniser import RecognitionHead
 from refkit.heads.vocabulary import Names, Vocabulary
 from refkit.models.headed import HeadedModel, NoAnswerError, merged
@@ -104,7 +103,8 @@ class DynRefer(HeadedModel):
         """One answer per region; only the heads that the tasks need are run.
 
         Tags that a head finds lead the caption, in the order of the list, before the control words of
-        ``meta["control_words"]``; so they are part of an answer with a caption.
+        ``meta["control_words"]``; so they are part of an answer with a caption. An instruction in
+        ``meta["prompt"]`` takes the place of both.
 
         Args:
             inputs: see `RegionEncoder.forward`.
@@ -124,7 +124,10 @@ class DynRefer(HeadedModel):
         answers = [Prediction(sample.id) for sample in data_samples]
         for head in heads:
             if isinstance(head, CaptionHead):
-                controls = [_prompt(*pair) for pair in zip(answers, data_samples, strict=True)]
+                controls = [
+                    prompt_of(sample, answer.tags or ())
+                    for sample, answer in zip(data_samples, answers, strict=True)
+                ]
                 told = head.predict(features, data_samples, controls=controls)
             else:
                 wanted = (*asked, "tags") if "caption" in asked else asked
@@ -223,8 +226,3 @@ def _forget_tables(model: DynRefer, keys: Any) -> None:
     for module in model.modules() if model.text_encoder is not None else ():
         if isinstance(module, Vocabulary):
             module.embeddings = None
-
-
-def _prompt(answer: Prediction, sample: ReferringSample) -> str:
-    """Tags found, in the order of their list, and then the words that the user gave."""
-    return control_prompt(answer.tags or (), sample.meta.get("control_words", ()))

@@ -97,6 +97,9 @@ def test_tags_lead_the_caption_and_words_of_the_user_follow(model):
     told = answers(model, ["caption"], control_words=["my dog"])
     assert sorted(prompts) == sorted(",".join([*answer.tags, "my dog"]) + "|" for answer in told)
     assert any(answer.tags for answer in told)
+    prompts.clear()
+    answers(model, ["caption"], control_words=["my dog"], control="true words|", prompt="what is red ?")
+    assert prompts == ["what is red ?"] * 2
 
 
 def test_other_tasks_are_refused(model, config):
