@@ -1,4 +1,4 @@
-"""The shipped vocabulary of the small models is what its script trains."""
+"""The shipped vocabularies of the small models are what their script trains."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import runpy
 import pytest
 from sentencepiece import SentencePieceProcessor
 
-from refkit.backbones import SentencePieceTokenizer
-from refkit.data.refshapes.dataset import RefShapesDataset
+from refkit.backbones import SentencePieceTokenizer, T5Tokenizer
+from refkit.data.control_words import control_prompt
+from refkit.data.refshapes.dataset import RefShapesDataset, RefShapesObjects
 from refkit.data.refshapes.expressions import vocabulary
 
 
@@ -23,12 +24,34 @@ def shipped(request):
     return SentencePieceTokenizer(path, context_length=24)
 
 
+@pytest.fixture(scope="module")
+def captions(request):
+    return T5Tokenizer(request.config.rootpath / "model_zoo" / "refshapes" / "refshapes_t5.spm")
+
+
 def test_training_again_gives_the_shipped_pieces(script, shipped):
     packed = script["train"](script["texts"](script["SEED"], script["SCENES"]))
     trained = SentencePieceProcessor(model_proto=packed)
     stored = SentencePieceProcessor(model_file=shipped.model)
     names = [[part.id_to_piece(i) for i in range(part.get_piece_size())] for part in (trained, stored)]
     assert names[0] == names[1]
+
+
+def test_training_t5s_again_gives_the_shipped_pieces(script, captions):
+    packed = script["train"](script["caption_texts"](script["SEED"], script["SCENES"]), t5=True)
+    trained = SentencePieceProcessor(model_proto=packed)
+    stored = SentencePieceProcessor(model_file=captions.model)
+    names = [[part.id_to_piece(i) for i in range(part.get_piece_size())] for part in (trained, stored)]
+    assert names[0] == names[1]
+
+
+def test_captions_and_prompts_of_objects_come_back(captions):
+    data = RefShapesObjects(scenes=40, scene_seed=99)
+    texts = [text for index in range(len(data)) for text in data.record(index).references]
+    texts += [control_prompt(data.record(index).facts["tags"]) for index in range(len(data))]
+    ids, mask = captions.encode(texts, 32, begin=False, end=True)
+    assert mask.sum(dim=1).max() < 32 and not (ids == 2).any()
+    assert captions.decode(ids.tolist()) == texts
 
 
 def test_every_word_of_refshapes_is_one_piece_and_none_is_unknown(shipped):

@@ -1,11 +1,13 @@
-"""Trains the SentencePiece vocabulary of the small models on RefShapes texts.
+"""Trains the SentencePiece vocabularies of the small models on RefShapes texts.
 
-The shipped ``model_zoo/refshapes/refshapes.spm`` is what this writes with its defaults::
+The shipped files are what this writes with its defaults, the second one for the small T5 of captions::
 
     python tools/train_refshapes_spm.py --out model_zoo/refshapes/refshapes.spm
+    python tools/train_refshapes_spm.py --t5 --out model_zoo/refshapes/refshapes_t5.spm
 
 Equal options give equal pieces. Texts are the expressions and captions of drawn scenes, lower-cased as
-`SentencePieceTokenizer` reads them, and the closed word list of RefShapes, so that no word of it is unknown.
+`SentencePieceTokenizer` reads them, and the closed word list of RefShapes, so that no word of it is unknown;
+for T5, captions of objects and prompts of control words, with T5's numbers for special pieces.
 """
 
 from __future__ import annotations
@@ -17,8 +19,10 @@ from pathlib import Path
 import sentencepiece
 from tqdm import tqdm
 
+from refkit.data.control_words import control_prompt
 from refkit.data.files import atomic_write
 from refkit.data.refshapes.expressions import vocabulary
+from refkit.data.refshapes.region_captions import object_captions, tags_of
 from refkit.data.refshapes.world import imagine
 
 SEED = 20
@@ -36,9 +40,26 @@ def texts(seed: int, scenes: int) -> list[str]:
     return [text.lower() for text in found]
 
 
-def train(lines: list[str], pieces: int = PIECES) -> bytes:
-    """A SentencePiece model of at most ``pieces`` byte pairs, with SentencePiece's numbers for specials."""
+def caption_texts(seed: int, scenes: int) -> list[str]:
+    """Captions of all objects of ``scenes`` scenes, prompts of their tags, and the closed word list."""
+    found = list(vocabulary())
+    for index in tqdm(range(scenes), desc="RefShapes", unit="scene", disable=None):
+        situation = imagine(seed, index, size=32)
+        for number, item in enumerate(situation.items):
+            found += [*object_captions(situation, number), control_prompt(tags_of(item))]
+    return [text.lower() for text in found]
+
+
+def train(lines: list[str], pieces: int = PIECES, t5: bool = False) -> bytes:
+    """A SentencePiece model of at most ``pieces`` byte pairs, with SentencePiece's numbers for specials.
+
+    Args:
+        lines: texts to learn from.
+        pieces: at most.
+        t5: T5's numbers in place of SentencePiece's: padding 0, end 1, unknown 2, no beginning.
+    """
     model = io.BytesIO()
+    specials = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1} if t5 else {}
     sentencepiece.SentencePieceTrainer.train(
         sentence_iterator=iter(lines),
         model_writer=model,
@@ -49,6 +70,7 @@ def train(lines: list[str], pieces: int = PIECES) -> bytes:
         normalization_rule_name="nmt_nfkc",
         num_threads=1,
         minloglevel=2,
+        **specials,
     )
     return model.getvalue()
 
@@ -60,8 +82,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=SEED, help="of the scenes")
     parser.add_argument("--scenes", type=int, default=SCENES)
     parser.add_argument("--pieces", type=int, default=PIECES, help="size of the vocabulary, at most")
+    parser.add_argument(
+        "--t5", action="store_true", help="for the small T5: its numbers, captions and prompts"
+    )
     options = parser.parse_args()
-    print(atomic_write(options.out, train(texts(options.seed, options.scenes), options.pieces)))
+    lines = (caption_texts if options.t5 else texts)(options.seed, options.scenes)
+    print(atomic_write(options.out, train(lines, options.pieces, options.t5)))
 
 
 if __name__ == "__main__":
