@@ -1,7 +1,8 @@
-"""Measure `refkit score` on invented data: tools/benchmark_scoring.py [--predictions N] [--images N] [--draws N].
+"""Measure `refkit score` on invented data: tools/benchmark_scoring.py [--predictions N] [--images N] [--masks].
 
-Writes N records and answers (cached in --folder), scores them with intervals and all breakdowns in a process of
-its own, and prints seconds and the largest memory of that process and its children together.
+Writes N records and answers, boxes or masks of 640 x 480 pixels (kept in --folder), scores them with intervals
+and all breakdowns in a process of its own, and prints seconds, processor time and the largest memory of that
+process and its children together.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+
+from refkit.data.records import Header, ImageRef, Record, Target, read_header, write_records
+from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.structures import Prediction
 
 WIDTH, HEIGHT = 640, 480
 CATEGORIES = [f"class {number}" for number in range(79)] + ["person"]
@@ -36,6 +41,7 @@ def main() -> None:
     parser.add_argument("--predictions", type=int, default=1_000_000)
     parser.add_argument("--images", type=int, default=20_000)
     parser.add_argument("--draws", type=int, default=2000)
+    parser.add_argument("--masks", action="store_true", help="score masks under res/1 instead of boxes")
     parser.add_argument("--folder", type=Path, help="keeps the invented files (default: a temporary folder)")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     arguments = parser.parse_args()
@@ -43,26 +49,24 @@ def main() -> None:
         parser.error("--predictions and --images are at least 1, --draws at least 0")
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.folder or Path(temporary)
-        records, predictions = invent(folder, arguments.predictions, arguments.images)
-        report = measure(records, predictions, folder / "score.json", arguments.draws)
+        records, predictions = invent(folder, arguments.predictions, arguments.images, arguments.masks)
+        protocol = "res/1" if arguments.masks else "rec/1"
+        report = measure(records, predictions, protocol, folder / "score.json", arguments.draws)
     report = {"predictions": arguments.predictions, "images": arguments.images, **report}
     print(json.dumps(report, indent=2))
     if arguments.json:
         arguments.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
 
 
-def invent(folder: Path, count: int, images: int) -> tuple[Path, Path]:
+def invent(folder: Path, count: int, images: int, masks: bool) -> tuple[Path, Path]:
     """Records and predictions, made once per folder and size."""
-    from refkit.data.records import Header, read_header, write_records
-    from refkit.leaderboard.predictions import PredictionHeader, write_predictions
-    from refkit.structures import Prediction
-
     folder.mkdir(parents=True, exist_ok=True)
-    records = folder / f"invented.{count}.{images}.jsonl"
-    predictions = folder / f"invented.{count}.{images}.predictions.jsonl"
+    stem = f"invented.{count}.{images}{'.masks' if masks else ''}"
+    records, predictions = folder / f"{stem}.jsonl", folder / f"{stem}.predictions.jsonl"
     boxes, answers, scores = _boxes(count)
     if not records.exists():
-        write_records(records, Header("invented", "mine", "val"), _records(boxes, images))
+        header = Header("invented", "mine", "val", ["rec", "res"] if masks else ["rec"])
+        write_records(records, header, _records(boxes, images, masks))
     if not predictions.exists():
         header = PredictionHeader.answering(read_header(records), "invented")
         answered = zip(answers, scores, strict=True)
@@ -70,16 +74,25 @@ def invent(folder: Path, count: int, images: int) -> tuple[Path, Path]:
             predictions,
             header,
             (
-                Prediction(f"invented.{n}", boxes=box[None], scores=score[None])
+                Prediction(f"invented.{n}", box[None], score[None], _blob(box) if masks else None)
                 for n, (box, score) in enumerate(answered)
             ),
         )
     return records, predictions
 
 
-def measure(records: Path, predictions: Path, result: Path, draws: int) -> dict[str, float]:
+def measure(records: Path, predictions: Path, protocol: str, result: Path, draws: int) -> dict[str, float]:
     """Wall clock, processor time and memory of one `refkit score`."""
-    command = [sys.executable, "-m", "refkit", "score", str(records), str(predictions)]
+    command = [
+        sys.executable,
+        "-m",
+        "refkit",
+        "score",
+        str(records),
+        str(predictions),
+        "--protocol",
+        protocol,
+    ]
     before, start = os.times(), time.perf_counter()
     process = subprocess.Popen(
         [*command, "--json", str(result), "--draws", str(draws)], stdout=subprocess.DEVNULL
@@ -143,9 +156,18 @@ def _boxes(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return targets, answers, np.clip(rng.normal(0.5 + 0.3 * right, 0.1), 0, 1)
 
 
-def _records(boxes: np.ndarray, images: int) -> Iterator[object]:
-    from refkit.data.records import ImageRef, Record, Target
+def _blob(box: np.ndarray) -> dict[str, object]:
+    """An ellipse with a wavy rim inside a box, as RLE."""
+    from refkit.rle import encode
 
+    left, top, right, bottom = box
+    rows, columns = np.ogrid[:HEIGHT, :WIDTH]
+    x = (columns + 0.5 - (left + right) / 2) / max((right - left) / 2, 1)
+    y = (rows + 0.5 - (top + bottom) / 2) / max((bottom - top) / 2, 1)
+    return encode(x**2 + y**2 < 0.9 + 0.1 * np.sin(9 * np.arctan2(y, x)))
+
+
+def _records(boxes: np.ndarray, images: int, masks: bool) -> Iterator[Record]:
     rng = np.random.default_rng(1)
     words = [
         rng.integers(0, len(part), len(boxes)).tolist() for part in (ORDER, COLOURS, NOUNS, SIDES, NOUNS)
@@ -161,7 +183,7 @@ def _records(boxes: np.ndarray, images: int) -> Iterator[object]:
             f"invented.{n}",
             ImageRef(f"{picture:012}.jpg", WIDTH, HEIGHT, picture),
             text,
-            [Target(box=tuple(box), category=CATEGORIES[classes[n]], id=n)],
+            [Target(tuple(box), _blob(boxes[n]) if masks else None, n, CATEGORIES[classes[n]])],
         )
 
 

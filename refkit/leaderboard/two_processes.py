@@ -73,7 +73,7 @@ def evaluate_in_two(
         (mine, theirs), samples = spans[0], None if facts is None else Samples(facts)
         truth = Truth(records, mine)
         truth.check_stated_digest(answers, protocol)
-        rest = other.submit(_part, records, theirs, answers, protocol.id, allow_partial, facts)
+        rest = other.submit(_part, os.fspath(records), theirs, answers, protocol.id, allow_partial, facts)
         paired = Pairing(truth, answers, samples, allow_partial)
         evaluation = protocol.evaluate(iter(paired))
         part = _result(rest)
