@@ -262,6 +262,7 @@ def _meta(record: Record) -> dict[str, Any]:
         "object": record.object,
         "kind": facts.get("kind"),
         "roles": facts.get("roles"),
+        "history": facts.get("history"),
         "phrases": facts.get("phrases"),
         "tags": facts.get("tags"),
         "any": any(target.any for target in record.targets) or None,

@@ -6,6 +6,7 @@ Pillow, whose results the published numbers rest on.
 """
 
 from refkit.data.transforms.compose import Compose, RandomApply, Transform, UnlessPlaceWords, build_transform
+from refkit.data.transforms.conversation import Conversation
 from refkit.data.transforms.crop import RandomCrop
 from refkit.data.transforms.geometry import (
     HorizontalFlip,
@@ -26,6 +27,7 @@ from refkit.data.transforms.region_views import RegionViews
 __all__ = [
     "ColorJitter",
     "Compose",
+    "Conversation",
     "DegenerateBoxError",
     "HorizontalFlip",
     "Letterbox",
