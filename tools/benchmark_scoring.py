@@ -1,8 +1,8 @@
-"""Measure `refkit score` on invented data: tools/benchmark_scoring.py [--predictions N] [--images N] [--masks].
+"""Measure `refkit score` on invented data: tools/benchmark_scoring.py [--predictions N] [--images N] ...
 
-Writes N records and answers, boxes or masks of 640 x 480 pixels (kept in --folder), scores them with intervals
-and all breakdowns in a process of its own, and prints seconds, processor time and the largest memory of that
-process and its children together.
+Writes N records and answers, boxes or masks of 640 x 480 pixels (kept in --folder), scores them with
+intervals and all breakdowns in a process of its own, and prints seconds, processor time and the largest
+memory of that process and its children together.
 """
 
 from __future__ import annotations
