@@ -17,13 +17,13 @@ metrics = [
     dict(key="res/miou", label="mask mIoU", percent=True),
 ]
 seeds = 3
-budget = dict(iterations=480)
+budget = dict(iterations=400)
 start = "warm-up"
 starts = [
     dict(
         name="warm-up",
         label="warm-up",
-        times=3,
+        times=2,
         options={
             "train_dataloader.dataset.scenes": 8000,
             "train_dataloader.dataset.keep": 8000,
