@@ -10,6 +10,7 @@ import io
 import json
 import random
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -17,8 +18,10 @@ from hypothesis import strategies as st
 from refkit.cli.main import main
 from refkit.data.record_scan import LONGEST_LINE
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
+from refkit.leaderboard.prediction_table import PredictionTable
 from refkit.leaderboard.predictions import PredictionError, load_predictions
 from refkit.leaderboard.scoring import score
+from refkit.leaderboard.validation import parse_prediction, plain_answer
 
 COUNT = 12
 BOXES = [[5.0 + n, 6.0, 50.0 + n, 40.0] for n in range(COUNT)]
@@ -309,6 +312,36 @@ def test_any_json_is_read_or_refused(tmp_path, records, lines):
         return
     assert result["acc50"] >= 8 / COUNT - 1e-9
     assert result.expected == COUNT
+
+
+numbers = st.floats() | st.integers(-5, 5) | st.just(10**400) | st.booleans() | st.text(max_size=2)
+one_answer = st.fixed_dictionaries(
+    {
+        "id": st.text(max_size=5) | st.integers(),
+        "boxes": st.lists(st.lists(numbers, min_size=3, max_size=5), max_size=2) | st.text(max_size=4),
+        "scores": st.lists(numbers, max_size=2) | st.none(),
+    }
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(one_answer | st.dictionaries(field_names, json_values, max_size=4))
+def test_the_quick_way_reads_nothing_that_the_strict_one_refuses(fields):
+    plain = plain_answer(fields)
+    if plain is None:
+        return
+    prediction, _ = parse_prediction(fields, "xyxy-pixel")
+    table = PredictionTable()
+    table.add_boxes(*plain)
+    found = table[prediction.id]
+    assert np.array_equal(found.boxes, prediction.boxes, equal_nan=True)
+    assert np.array_equal(found.scores, prediction.scores)
+
+
+def test_the_quick_way_takes_the_plain_line():
+    assert plain_answer({"id": "a", "boxes": [[0.0, 1.0, 2.0, 3.0]], "scores": [0.5]}) is not None
+    assert plain_answer({"id": "a", "boxes": [[0, 1.0, 2.0, 3.0]], "scores": [0.5]}) is None
+    assert plain_answer({"id": "a", "boxes": [[0.0, 1.0, 2.0, 3.0]], "scores": [float("nan")]}) is None
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
