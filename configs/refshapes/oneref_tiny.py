@@ -1,4 +1,4 @@
-"""The small twin of OneRef on RefShapes: boxes and masks from one model. Half an hour on one CPU core.
+"""The small twin of OneRef on RefShapes: boxes and masks from one model. 45 minutes on one CPU core.
 
 Not a row of any paper, and no released OneRef does both. Starts from the small BEiT-3 of
 ``beit3_pretrain.py``, as OneRef starts from BEiT-3; its branches have not met before, so a modality gap keeps
