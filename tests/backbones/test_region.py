@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from tiny_models import BEIT3_SIZE, SIZE
+from torchvision.ops import deform_conv2d
 
 from refkit.backbones import BEiT3Backbone, CLIPBackbone, RegionEncoder
 from refkit.backbones.eva import BEiT3Tower, CLIPTower, EVATower, TimmTower, TowerError
@@ -92,6 +93,21 @@ def test_align_starts_silent_and_samples_where_offsets_point():
     assert not sampled[:, 4:, :, 3].any()
     with pytest.raises(ValueError, match="width 9 cannot be split over 4 groups"):
         DeformableAlign(9)
+
+
+def test_sampling_is_that_of_a_deformable_convolution():
+    """torchvision counts taps row by row and offsets as (dy, dx)."""
+    generator = torch.Generator().manual_seed(0)
+    value = torch.randn(2, 6, 5, 7, generator=generator)
+    offset_mask = 2 * torch.randn(2, 5, 7, 54, generator=generator)
+    parts = offset_mask.unflatten(-1, (2, 27))
+    by_rows = [3 * column + row for row in range(3) for column in range(3)]
+    offsets = parts[..., :18].unflatten(-1, (9, 2))[..., by_rows, :].flip(-1).flatten(3)
+    weights = parts[..., 18:][..., by_rows].flatten(3)
+    expected = deform_conv2d(
+        value, offsets.movedim(-1, 1), torch.ones(6, 1, 3, 3), padding=1, mask=weights.movedim(-1, 1)
+    )
+    torch.testing.assert_close(deformable_sampling(value, offset_mask, 2), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_tower_takes_its_half_of_a_clip_file_and_drops_the_rest(tmp_path):
