@@ -238,9 +238,10 @@ def table_row(path: Path) -> str:
     trained = count(part for part in model.parameters() if part.requires_grad)
     name = path.relative_to(FOLDER).with_suffix("").as_posix()
     what, *rest = header_of(path).splitlines()
-    published = re.findall(r"Published (Acc@0\.5|mIoU|oIoU): (.+?)\.(?= |$)", " ".join(rest))
+    published = re.findall(r"Published (Acc@0\.5|mIoU|oIoU|values): (.+?)\.(?= |$)", " ".join(rest))
+    named = (part if kind in ("Acc@0.5", "values") else f"{kind} {part}" for kind, part in published)
     cells = (
-        " / ".join(part if name == "Acc@0.5" else f"{name} {part}" for name, part in published) or "–",
+        " / ".join(named) or "–",
         f"{count(model.parameters()) / 1e6:.1f}",
         f"{trained / 1e6:.1f}",
     )
