@@ -233,4 +233,4 @@ def widen_modality_gap(model: BEiT3, gap: float) -> None:
         for projection, branch, sign in moved:
             linear: nn.Linear = projection[branch]  # type: ignore[assignment]
             width = linear.out_features // attention.heads
-            linear.bias += sign * gap * width**-0.5
+            linear.bias.add_(sign * gap * width**-0.5)

@@ -55,8 +55,8 @@ class OneRef(HeadedModel):
 
     def _check_vocabulary(self) -> None:
         """Whether tokenizer and word table belong together, where both are known."""
-        tokenizer = getattr(self.data_preprocessor, "tokenizer", None)
-        size = getattr(self.backbone, "size", None)
+        tokenizer: Any = getattr(self.data_preprocessor, "tokenizer", None)
+        size: Any = getattr(self.backbone, "size", None)
         if hasattr(tokenizer, "check_rows") and hasattr(size, "vocab_size"):
             tokenizer.check_rows(size.vocab_size)
 
