@@ -22,7 +22,6 @@ from transformers import (
     T5Config,
     T5ForConditionalGeneration,
 )
-from transformers.modeling_outputs import BaseModelOutput
 
 from refkit.registry import MODELS
 
@@ -168,11 +167,6 @@ class T5Writer(LanguageModel):
     def readable(self, prefix: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         """As they are: the encoder masks padding wherever it stands."""
         return prefix, mask
-
-    def encode(self, prefix: Tensor, mask: Tensor) -> BaseModelOutput:
-        """The encoder's output alone."""
-        output: BaseModelOutput = self.model.encoder(inputs_embeds=prefix, attention_mask=mask)
-        return output
 
 
 def _without_tied(module: nn.Module, state: dict[str, Tensor], prefix: str, metadata: Any) -> None:

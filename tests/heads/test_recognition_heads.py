@@ -60,6 +60,7 @@ def test_chunks_and_gradients_give_the_same():
         torch.testing.assert_close(head(features(3), texts), with_gradients)
 
 
+@torch.no_grad()
 def test_the_best_prompt_of_a_name_decides():
     head = contrast_head(attributes={"a": ["one", "two"], "b": ["three"], "c": ["four", "five", "six"]})
     head.vocabularies["attributes"].fill(torch.randn(6, 6, generator=generator(3)))
