@@ -53,7 +53,7 @@ def import_checkpoint(
         str,
         typer.Option(
             "--layout",
-            help="hivg, oneref, dynrefer; what they were trained from: hivg_clip, beit3, vqkd.",
+            help="hivg, oneref, dynrefer; what they were trained from: hivg_clip, beit3, vqkd, blip2.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", help="The model to write, ends in .safetensors.")],
@@ -70,7 +70,9 @@ def import_checkpoint(
     ] = False,
     image_size: Annotated[
         int | None,
-        typer.Option("--image-size", help="OneRef, BEiT-3: pixels of a side; positions are resized to it."),
+        typer.Option(
+            "--image-size", help="OneRef, BEiT-3, BLIP-2: pixels of a side; positions are resized to it."
+        ),
     ] = None,
     tokenizer: Annotated[
         Path | None,
@@ -119,6 +121,8 @@ def import_checkpoint(
     part = "visual_tokenizer" if family == "VQKD" else "backbone"
     if family in ("HiVG", "OneRef") and "pipeline" in config:
         typer.echo(f'{out}: {family}; ask it with: refkit ground {out} PICTURE "a sentence"')
+    elif layout == "blip2":
+        typer.echo(f"{out}: a start for training, with --cfg-options load_from={out}")
     elif family == "DynRefer":
         typer.echo(f"{out}: {family}; ask it with: refkit describe PICTURE --model {out} --box L,T,R,B")
     else:

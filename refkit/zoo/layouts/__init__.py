@@ -14,7 +14,7 @@ from torch import Tensor
 
 from refkit.backbones.state import WeightError
 
-LAYOUTS = ("hivg", "hivg_clip", "beit3", "oneref", "vqkd", "dynrefer")
+LAYOUTS = ("hivg", "hivg_clip", "beit3", "oneref", "vqkd", "dynrefer", "blip2")
 
 
 def import_published(
