@@ -166,6 +166,7 @@ class Result:
         per_sample: one row per scored record.
         analysis: kinds of errors, histogram and calibration; None without breakdowns.
         details: further numbers of the protocol by table and name, such as average precisions.
+        tools: which program did a part of the work, by part: ``{"tokenizer": "ptb-java"}``.
     """
 
     protocol: Protocol
@@ -188,6 +189,7 @@ class Result:
     warnings: Sequence[str] = field(default_factory=tuple)
     analysis: Analysis | None = None
     details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def coverage(self) -> float:
@@ -227,6 +229,7 @@ class Result:
             "by": {key: cells_to_json(cells) for key, cells in self.by.items()},
             "analysis": self.analysis and self.analysis.to_json(),
             **_details_to_json(self.details),
+            **({"tools": dict(self.tools)} if self.tools else {}),
             "interval": {
                 "level": 0.95,
                 "method": "percentile bootstrap over images",

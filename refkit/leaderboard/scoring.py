@@ -118,6 +118,7 @@ def _result(
         warnings=tuple(_warnings(pairing, evaluation)),
         analysis=analysis,
         details=evaluation.details,
+        tools=evaluation.tools,
     )
 
 

@@ -53,14 +53,16 @@ class RankedLabels:
         return float((np.diff(right, prepend=0.0) * precision).sum() / right[-1])
 
 
-def interpolated(right: Floats, wrong: Floats, positives: float, recalls: Floats) -> float:
+def interpolated(
+    right: Floats, wrong: Floats, positives: float, recalls: Floats | NDArray[np.float32]
+) -> float:
     """Mean over recall points of the highest precision at recall >= that point.
 
     Args:
         right: ``(d,)`` how often each detection counts as right, by falling score.
         wrong: ``(d,)`` how often it counts as wrong.
         positives: how many there are to be found.
-        recalls: ``(r,)`` rising recall points.
+        recalls: ``(r,)`` rising recall points; recalls are compared with them in their precision.
 
     Returns:
         The average precision; NaN without positives, 0 without detections.
@@ -73,5 +75,5 @@ def interpolated(right: Floats, wrong: Floats, positives: float, recalls: Floats
     shown = found + np.cumsum(wrong)
     precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
     best = np.maximum.accumulate(precision[::-1])[::-1]
-    places = np.searchsorted(found / positives, recalls, side="left")
+    places = np.searchsorted((found / positives).astype(recalls.dtype), recalls, side="left")
     return float(best[places[places < len(best)]].sum() / len(recalls))

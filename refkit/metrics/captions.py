@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkit.metrics.java_tools import CaptionToolError
+from refkit.metrics.meteor import VERSION as METEOR
 from refkit.metrics.meteor import meteor_counts, meteor_score
 from refkit.metrics.ngrams import NgramTable, bleu, rouge_l
 from refkit.metrics.protocol import Column, Corpus, Evaluation, Protocol, ProtocolError, register
@@ -123,7 +124,8 @@ class CaptionScores:
         rouge_l: ``(i,)``.
         bleu_sums: ``(i, 10)``, see `NgramTable.bleu_sums`.
         meteor_counts: ``(i, 23)``, see `meteor_counts`; None where METEOR could not run.
-        warnings: what stood in for what.
+        warnings: what could not be computed.
+        tokenizer: who made the tokens, see `Tokenized`.
     """
 
     cider: Floats
@@ -131,6 +133,7 @@ class CaptionScores:
     bleu_sums: Floats
     meteor_counts: Floats | None
     warnings: tuple[str, ...]
+    tokenizer: str
 
 
 def score_captions(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> CaptionScores:
@@ -140,18 +143,17 @@ def score_captions(candidates: Sequence[str], references: Sequence[Sequence[str]
         candidates: raw captions; an empty one scores 0.
         references: one or more raw texts for each.
     """
-    tokens, warning = tokenize(chain(candidates, chain.from_iterable(references)))
-    ours = [tokens[text] for text in candidates]
-    theirs = [[tokens[text] for text in several] for several in references]
+    made = tokenize(chain(candidates, chain.from_iterable(references)))
+    ours = [made.tokens[text] for text in candidates]
+    theirs = [[made.tokens[text] for text in several] for several in references]
     table = NgramTable(ours, theirs)
     rouge = [rouge_l(one, several) for one, several in zip(ours, theirs, strict=True)]
-    warnings = [warning] if warning else []
-    counts = None
+    counts, warnings = None, ()
     try:
         counts = meteor_counts(*_joined(ours, theirs)) if candidates else None
     except CaptionToolError as error:
-        warnings.append(f"METEOR is not reported: {error}")
-    return CaptionScores(table.cider(), np.array(rouge), table.bleu_sums(), counts, tuple(warnings))
+        warnings = (f"METEOR is not reported: {error}",)
+    return CaptionScores(table.cider(), np.array(rouge), table.bleu_sums(), counts, warnings, made.tokenizer)
 
 
 def _joined(ours: list[Tokens], theirs: list[list[Tokens]]) -> tuple[list[str], list[list[str]]]:
@@ -182,7 +184,8 @@ def evaluate(
     if scores.meteor_counts is not None:
         rows["meteor"] = _values(columns["meteor_mean"])
     warnings = (*scores.warnings, *_warnings(items))
-    return Evaluation(columns, np.array(items.invalid, bool), rows, warnings=warnings)
+    tools = {"tokenizer": scores.tokenizer} | ({} if scores.meteor_counts is None else {"meteor": METEOR})
+    return Evaluation(columns, np.array(items.invalid, bool), rows, warnings=warnings, tools=tools)
 
 
 def _mean(values: Floats, owners: NDArray[np.int64], n: int) -> Column:

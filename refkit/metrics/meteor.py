@@ -18,6 +18,7 @@ from refkit.metrics.java_tools import CaptionToolError, LineProgram, find_jar, f
 
 Floats = NDArray[np.float64]
 
+VERSION = "meteor-1.5"
 COUNTS = 23
 ALPHA, BETA, GAMMA, DELTA = 0.85, 0.2, 0.6, 0.75
 STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
@@ -25,7 +26,7 @@ STAGE_WEIGHTS = np.array([1.0, 0.6, 0.8, 0.6])
 
 @lru_cache(maxsize=1)
 def _program() -> LineProgram:
-    java, jar = find_java(), find_jar("meteor", "meteor-1.5.jar")
+    java, jar = find_java(), find_jar("meteor", f"{VERSION}.jar")
     options = ("-", "-", "-stdio", "-l", "en", "-norm")
     program = LineProgram((java, "-Xmx2G", "-jar", str(jar), *options), "METEOR")
     atexit.register(program.close)

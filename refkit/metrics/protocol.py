@@ -119,6 +119,7 @@ class Evaluation:
         per_sample: ``(n,)`` arrays by name for the per-sample file.
         details: further tables of numbers by name, such as the average precision of every attribute.
         warnings: sentences for the reader: what could not be computed, what was decided on the way.
+        tools: which program did a part of the work, by part: ``{"tokenizer": "ptb-java"}``.
     """
 
     columns: Mapping[str, Column | Corpus]
@@ -126,6 +127,7 @@ class Evaluation:
     per_sample: Mapping[str, NDArray] = field(default_factory=dict)
     details: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     warnings: Sequence[str] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     def joined(self, other: Evaluation) -> Evaluation:
         """The evaluation of these samples and then of ``other``'s, under the same `Protocol.by_sample`."""

@@ -1,22 +1,21 @@
 """Tokens of captions: the Penn Treebank tokeniser of Stanford CoreNLP 3.4.1, as COCO's caption tools use it.
 
-With Java and ``pycocoevalcap`` the original program is run, once for all texts. Without them, `plain_tokens`
-stands in for it, and whoever calls is told.
+With Java and ``pycocoevalcap`` the original program is run, once for all texts. Without them the port in
+`refkit.metrics.ptb` does it; which of the two it was is part of the answer, and of every result.
 """
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
-from refkit.metrics.java_tools import CaptionToolError, LineProgram, find_jar, find_java
+from tqdm import tqdm
 
-Tokens = tuple[str, ...]
+from refkit.metrics.java_tools import BAR, CaptionToolError, LineProgram, find_jar, find_java
+from refkit.metrics.ptb import PUNCTUATION, Tokens, ptb_tokens
 
-PUNCTUATION = frozenset(
-    ("''", "'", "``", "`", "-LRB-", "-RRB-", "-LCB-", "-RCB-", ".", "?", "!", ",", ":", "-", "--", "...", ";")
-)
+JAVA, PORT = "ptb-java", "ptb-refkit"
 JAR = "stanford-corenlp-3.4.1.jar"
 OPTIONS = ("-preserveLines", "-lowerCase", "-encoding", "UTF-8")
 SEPARATORS = frozenset(("Cc", "Zl", "Zp"))
@@ -34,24 +33,32 @@ def one_line(text: str) -> str:
     return "".join(kept).strip()
 
 
-def tokenize(texts: Iterable[str]) -> tuple[dict[str, Tokens], str]:
-    """The tokens of each text, in lower case, without punctuation.
+@dataclass(frozen=True, slots=True)
+class Tokenized:
+    """Tokens of texts and who made them.
+
+    Attributes:
+        tokens: by text, in lower case, without punctuation.
+        tokenizer: ``ptb-java``, the original program, or ``ptb-refkit``, `refkit.metrics.ptb`.
+    """
+
+    tokens: Mapping[str, Tokens]
+    tokenizer: str
+
+
+def tokenize(texts: Iterable[str]) -> Tokenized:
+    """Split texts into tokens, with Java where it is installed.
 
     Args:
         texts: any number; equal ones are tokenised once.
-
-    Returns:
-        Tokens by text, and a warning: empty when the original tokeniser did it.
     """
-    wanted = list(dict.fromkeys(texts))
+    lines = {text: one_line(text) for text in texts}
     try:
-        return dict(zip(wanted, _java_tokens([one_line(text) for text in wanted]), strict=True)), ""
-    except CaptionToolError as error:
-        warning = (
-            "the captions were tokenised by refkit's own rules, not by the Penn Treebank tokeniser, so that "
-            f"scores can differ slightly from published ones: {error}"
+        return Tokenized(dict(zip(lines, _java_tokens(list(lines.values())), strict=True)), JAVA)
+    except CaptionToolError:
+        return Tokenized(
+            {text: ptb_tokens(line) for text, line in tqdm(lines.items(), desc="PTB tokens", **BAR)}, PORT
         )
-        return {text: plain_tokens(text) for text in wanted}, warning
 
 
 def _java_tokens(lines: list[str]) -> list[Tokens]:
@@ -72,21 +79,3 @@ def _run(lines: list[str]) -> list[str]:
 
 def _without_punctuation(line: str) -> Tokens:
     return tuple(token for token in line.split() if token not in PUNCTUATION)
-
-
-_QUOTED = re.compile(r"[\"“”„«»]|''|``|[‘’]{2}")
-_BRACKETS = {"(": " -lrb- ", ")": " -rrb- ", "[": " -lsb- ", "]": " -rsb- ", "{": " -lcb- ", "}": " -rcb- "}
-_ENDING = re.compile(r"(?i)(n[’']t|[’'](?:s|m|d|ll|re|ve))\b")
-_TOKEN = re.compile(
-    r"-l[rsc]b-|-r[rsc]b-|n't|'(?:s|m|d|ll|re|ve)\b|\d+(?:[.,:/]\d+)+|(?:[^\W\d_]\.){2,}|"
-    r"[\w&]+(?:[-'.@/&_][\w&]+)*|\.{2,}|[^\w\s]"
-)
-
-
-def plain_tokens(text: str) -> Tokens:
-    """Tokens by a few rules of the Penn Treebank: clitics and punctuation apart, hyphenated words whole."""
-    line = _QUOTED.sub(" ", one_line(text)).lower().replace("’", "'").replace("cannot", "can not")
-    for bracket, name in _BRACKETS.items():
-        line = line.replace(bracket, name)
-    line = _ENDING.sub(r" \1", line)
-    return tuple(token for token in _TOKEN.findall(line) if token not in PUNCTUATION and token.strip("."))

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from metric_fixtures import fixture, read_jsonl, values
 
 from refkit.data.records import ImageRef, Record
-from refkit.metrics import java_tools, meteor, tokens
+from refkit.metrics import java_tools, meteor
 from refkit.metrics.captions import per_expression, per_region, score_captions
 from refkit.metrics.java_tools import CaptionToolError, LineProgram
 from refkit.metrics.meteor import COUNTS, meteor_score
 from refkit.metrics.ngrams import NgramTable, bleu, rouge_l
 from refkit.metrics.protocol import ProtocolError
-from refkit.metrics.tokens import one_line, plain_tokens, tokenize
+from refkit.metrics.tokens import JAVA, PORT, one_line, tokenize
 from refkit.structures import Prediction
 
 UNITS = {"caption/region": "per-region", "caption/expression": "per-expression"}
@@ -56,16 +56,16 @@ def caption_pairs(samples):
 
 @pytest.mark.parametrize("protocol", UNITS)
 def test_scores_equal_the_reference_without_java(protocol, without_java):
-    """The fixtures hold nothing that refkit's own rules would tokenise otherwise."""
+    """With the port of the tokeniser, which the result names."""
     reference = fixture("captions")
     expected = reference.expected[UNITS[protocol]]
     found, evaluation = values(protocol, caption_pairs(reference.samples))
     for ours, theirs in SAME.items():
         assert found[ours] == pytest.approx(expected[theirs], abs=reference.tolerance), ours
     assert np.isnan(found["meteor"])
-    assert "by refkit's own rules, not by the Penn Treebank tokeniser" in evaluation.warnings[0]
-    assert "METEOR is not reported: there is no 'java'" in evaluation.warnings[1]
-    assert "17 evaluated items" in evaluation.warnings[2] or protocol == "caption/expression"
+    assert evaluation.tools == {"tokenizer": PORT}
+    assert "METEOR is not reported: there is no 'java'" in evaluation.warnings[0]
+    assert "17 evaluated items" in evaluation.warnings[1] or protocol == "caption/expression"
 
 
 def test_every_item_equals_the_reference(without_java):
@@ -90,21 +90,14 @@ def test_line_separators_count_as_one_blank(without_java):
     assert one_line("a\u2028b\u2029c\vd\fe\r\nf\x85g\x00h") == "a b c d e  f g h"
 
 
-def test_tokens_equal_the_reference(without_java):
-    reference = fixture("captions")
-    for sample in reference.samples:
-        expected = reference.tokens[sample["id"]]
-        assert " ".join(plain_tokens(sample["hypothesis"])) == expected["hypothesis"]
-        assert [" ".join(plain_tokens(text)) for text in sample["references"]] == expected["references"]
-
-
 @needs_tools
 @pytest.mark.slow
 def test_everything_equals_the_reference_with_java():
     reference = fixture("captions")
     texts = [text for one in reference.samples for text in (one["hypothesis"], *one["references"])]
-    found, warning = tokenize(texts)
-    assert not warning
+    made = tokenize(texts)
+    assert made.tokenizer == JAVA
+    found = made.tokens
     for sample in reference.samples:
         expected = reference.tokens[sample["id"]]
         assert " ".join(found[sample["hypothesis"]]) == expected["hypothesis"]
@@ -122,7 +115,8 @@ def check_all(protocol, samples, expected, per_sample, tolerance):
     wanted = SAME | {"meteor": "meteor", "meteor_mean": "meteor_mean_of_items"}
     for ours, theirs in wanted.items():
         assert numbers[ours] == pytest.approx(expected[theirs], abs=tolerance), (protocol, ours)
-    assert not any("METEOR" in warning or "tokenised" in warning for warning in evaluation.warnings)
+    assert not any("METEOR" in warning for warning in evaluation.warnings)
+    assert evaluation.tools == {"tokenizer": JAVA, "meteor": meteor.VERSION}
     if protocol == "caption/region":
         means = [per_sample[sample["id"]]["meteor"] for sample in samples]
         assert evaluation.per_sample["meteor"] == pytest.approx(means, abs=tolerance)
@@ -334,6 +328,6 @@ def test_missing_tools_are_named(without_java):
         java_tools.find_java()
     with pytest.raises(CaptionToolError, match="install"):
         java_tools.find_jar("meteor", "meteor-0.0.jar")
-    found, warning = tokens.tokenize(["a  Cup!", ""])
-    assert found == {"a  Cup!": ("a", "cup"), "": ()}
-    assert "there is no 'java'" in warning
+    made = tokenize(["a  Cup!", ""])
+    assert made.tokens == {"a  Cup!": ("a", "cup"), "": ()}
+    assert made.tokenizer == PORT

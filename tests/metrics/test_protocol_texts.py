@@ -17,7 +17,7 @@ from refkit.structures import Prediction
 
 NAMED = """rec/1 rec/transvg rec/mdetr-giou rec/strict-gt rec/inclusive res/1 res/lavt res/cris res/padded-canvas
 gres/flag gres/empty-mask grec/giou phrase/any phrase/merged caption/region caption/expression densecap/lua
-densecap/python attributes/box recognition/top1 recognition/all"""
+densecap/python densecap/python-float32 attributes/box recognition/top1 recognition/all"""
 
 
 def fingerprint(text):
