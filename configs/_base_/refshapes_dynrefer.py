@@ -65,7 +65,7 @@ model = dict(
             repetition_penalty=1.0,
         ),
     ),
-    freeze=["text_encoder", "backbone.qformer.query_tokens"],
+    freeze=["text_encoder"],
 )
 train_pipeline = [
     dict(type=RegionCaption),

@@ -1,9 +1,9 @@
 """The small twin of DynRefer on RefShapes: caption, tags, attributes, class. Twenty minutes on one CPU core.
 
 Not a row of any paper. One object per sample and two views of it: the object itself and a larger crop, drawn
-anew every time in training. Only the text encoder is frozen: the small CLIP has never seen crops, so its tower
-learns on at a fifth of the rate, and there is no small language model to start from. In evaluation the second
-view lies half-way between object and picture, see ``tools/view_prior.py``.
+anew every time in training. Only the text encoder is frozen: the small CLIP has never seen crops, so its
+tower learns on at a fifth of the rate, and there is no small language model to start from. In evaluation the
+second view lies half-way between object and picture, see ``tools/view_prior.py``.
 
     refkit train configs/refshapes/dynrefer_tiny.py
 """
