@@ -14,6 +14,7 @@ from refkit.engine.metrics import ProtocolMetric, RECMetric
 from refkit.engine.param_groups import ParamGroupConstructor
 from refkit.engine.runner import RefkitRunner, build_runner
 from refkit.engine.scene_captions import SceneCaptionMetric
+from refkit.engine.sharded_model import ShardedModel
 from refkit.engine.staged import StagedTrainLoop
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "RECMetric",
     "RefkitRunner",
     "SceneCaptionMetric",
+    "ShardedModel",
     "StagedTrainLoop",
     "build_runner",
     "load_config",

@@ -27,6 +27,7 @@ from refkit.engine.hooks.cut_texts import CutTextsHook
 from refkit.engine.hooks.optimizer_step import OptimizerStepHook
 from refkit.engine.hooks.run_record import RunRecordHook
 from refkit.engine.run_record import write_environment
+from refkit.engine.sharded_model import ShardedModel
 
 _RUN_NUMBERS = itertools.count(1)
 _NOISE = (
@@ -97,8 +98,9 @@ class RefkitRunner(Runner):
         share_buffers(self.bare_model)
         gathered: dict[str, Any] = {}
         self.call_hook("gather_training_state", extra=gathered)
+        weights = self._weights()
         if is_main_process():
-            checkpoint = self._weights() | gathered
+            checkpoint = weights | gathered
             checkpoint["loop"] = self.train_loop.state_dict(completed)
             checkpoint["message_hub"] = self.message_hub.state_dict()
             checkpoint["optimizer"] = self.optim_wrapper.state_dict()
@@ -112,13 +114,16 @@ class RefkitRunner(Runner):
 
     def write_weights(self, path: Path) -> None:
         """Write the weights alone: those to use, which are the averaged ones where EMA is on."""
+        checkpoint = self._weights()
         if is_main_process():
-            checkpoint = self._weights()
             self.call_hook("before_save_checkpoint", checkpoint=checkpoint)
             write_checkpoint({key: checkpoint[key] for key in ("meta", "state_dict")}, path)
         barrier()
 
     def _weights(self) -> dict[str, Any]:
+        """Weights and where they come from. Every process calls it: shards are gathered."""
+        whole = isinstance(self.model, ShardedModel)
+        state = self.model.whole_state_dict() if whole else self.bare_model.state_dict()
         meta = {
             "config": self.cfg.pretty_text,
             "settings": self._settings(),
@@ -127,7 +132,7 @@ class RefkitRunner(Runner):
             "stage": self.train_loop.stage,
             "without": sorted(getattr(self.bare_model, "without", ())),
         }
-        return {"meta": meta, "state_dict": dict(self.bare_model.state_dict())}
+        return {"meta": meta, "state_dict": dict(state)}
 
     def _settings(self) -> dict[str, str]:
         return {key: repr(value) for key, value in leaves(self.cfg.experiment())}

@@ -51,7 +51,10 @@ class LanguageModel(nn.Module, ABC):
         width: ``W``.
         begin_controls: control words begin with the tokenizer's first id; the model has no other beginning.
         end_controls: control words end with the tokenizer's end-of-text id.
+        entries: methods that run the weights in training; FSDP gathers them there, as there is no forward.
     """
+
+    entries = ("embed", "logits")
 
     model: Any
     width: int
@@ -108,6 +111,7 @@ class LanguageModel(nn.Module, ABC):
             attention_mask=mask,
             logits_processor=LogitsProcessorList([penalty] if repetition_penalty != 1.0 else []),
             do_sample=False,
+            synced_gpus=False,  # `ShardedModel` gathers weights before: nobody waits for the others' texts
             return_dict_in_generate=True,
             output_scores=True,
             **search,
