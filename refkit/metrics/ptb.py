@@ -90,6 +90,7 @@ RULES = tuple(
         rf"{ALNUM}+[.,]{ALNUM}+(?:-{ALNUM}+)+",
         r"(?:\d{1,4}[- \xa0])?\d{1,4}\\?/\d{1,4}",
         # addresses, files, markup, faces
+        rf"(?:{LETTER}{ALNUM}*\.)+(?:com|net|org|edu)/{ADDRESS}+[^\s\"<>|(){{}}.,;:!?]",
         rf"https?://{ADDRESS}+\.{ADDRESS}*[^\s\"<>|(){{}}.,;:!?']",
         rf"[A-Za-z0-9]{ADDRESS}*@(?:[^\s\"<>|(){{}}.]+\.)*[^\s\"<>|(){{}}.]+",
         r"@[A-Za-z_]\w*|@+",
@@ -106,6 +107,7 @@ RULES = tuple(
 )
 """A group is the token of its pattern; what follows it counts only for which rule reaches furthest."""
 
+LETTERS = re.compile(r"[A-Za-z ]*")
 PLAIN_WORD = re.compile(r"\s*([A-Za-z]+)(?=\s|$)|\s+")
 SPLIT_WORDS = {first + second: (first, second) for first, second in TWO_WORDS}
 QUOTES = re.compile(rf"(?i:{CLITIC}|n’t)|[`‘’‛“”«»‹›]+")
@@ -145,6 +147,14 @@ def ptb_tokens(text: str) -> Tokens:
     Args:
         text: without line breaks, see `refkit.metrics.tokens.one_line`.
     """
+    if LETTERS.fullmatch(text):
+        words = text.lower().split()
+        if SPLIT_WORDS.keys().isdisjoint(words):
+            return tuple(words)
+    return tuple(_scan(text))
+
+
+def _scan(text: str) -> list[str]:
     found: list[str] = []
     place = 0
     while place < len(text):
@@ -158,7 +168,7 @@ def ptb_tokens(text: str) -> Tokens:
         if plain[1] is not None:
             word = plain[1].lower()
             found += SPLIT_WORDS.get(word, (word,))
-    return tuple(found)
+    return found
 
 
 def _longest(text: str, place: int) -> str:

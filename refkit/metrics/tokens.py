@@ -54,14 +54,19 @@ def tokenize(texts: Iterable[str]) -> Tokenized:
     """
     lines = {text: one_line(text) for text in texts}
     try:
-        return Tokenized(dict(zip(lines, _java_tokens(list(lines.values())), strict=True)), JAVA)
+        return Tokenized(dict(zip(lines, java_tokens(list(lines.values())), strict=True)), JAVA)
     except CaptionToolError:
         return Tokenized(
             {text: ptb_tokens(line) for text, line in tqdm(lines.items(), desc="PTB tokens", **BAR)}, PORT
         )
 
 
-def _java_tokens(lines: list[str]) -> list[Tokens]:
+def java_tokens(lines: list[str]) -> list[Tokens]:
+    """What the original program answers to lines without line breaks; none for an empty one.
+
+    Raises:
+        CaptionToolError: it is not installed or failed.
+    """
     asked = [line for line in lines if line]
     answers = iter(_run(asked) if asked else ())
     return [_without_punctuation(next(answers)) if line else () for line in lines]
