@@ -23,7 +23,12 @@ train_dataloader["dataset"] = dict(
         ),
     ],
     exclude_evaluated=True,
-    evaluates_on=["records/captions/refcocog.umd.val.jsonl", "records/densecap/vg.coco.test.jsonl"],
+    evaluates_on=[
+        "records/captions/refcocog.umd.val.jsonl",
+        "records/densecap/vg.coco.test.jsonl",
+        "records/ovad.box.test.jsonl",
+        "records/coco.instances.val2017.jsonl",
+    ],
 )
 val_dataloader["dataset"].update(records="records/captions/refcocog.umd.val.jsonl")
 test_dataloader["dataset"].update(records="records/captions/refcocog.umd.val.jsonl")

@@ -1,7 +1,7 @@
 """DynRefer on VG-COCO and RefCOCOg from one view: the region, cropped.
 
-Table 7, line 1. Published values: OVAD mAP 23.0; COCO accuracy 77.0; VG-COCO mAP 40.0; RefCOCOg METEOR
-17.1, CIDEr 107.3.
+Table 7, row 1. Published values: OVAD mAP 23.0; COCO accuracy 77.0; VG-COCO mAP 40.0; RefCOCOg METEOR 17.1,
+CIDEr 107.3.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of
 `dynrefer_eva_vg`. Batch per GPU 64 on 8 GPUs.

@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from four views drawn by chance, in evaluation chosen by the picture.
 
-Table 7, line 11. Published values: OVAD mAP 27.2; COCO accuracy 90.7; VG-COCO mAP 47.1; RefCOCOg METEOR
+Table 7, row 11. Published values: OVAD mAP 27.2; COCO accuracy 90.7; VG-COCO mAP 47.1; RefCOCOg METEOR
 17.8, CIDEr 114.1.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

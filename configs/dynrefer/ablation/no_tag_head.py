@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg without tags: captions are led by no words that were found.
 
-Table 7, line 14. Published values: OVAD mAP 27.0; COCO accuracy 90.3; VG-COCO mAP 44.8; RefCOCOg METEOR
+Table 7, row 14. Published values: OVAD mAP 27.0; COCO accuracy 90.3; VG-COCO mAP 44.8; RefCOCOg METEOR
 16.7, CIDEr 118.4.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

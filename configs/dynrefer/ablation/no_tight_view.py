@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from three views by chance, the region itself not always among them.
 
-Table 7, line 16. Published values: OVAD mAP 23.0; COCO accuracy 74.0; VG-COCO mAP 44.4; RefCOCOg METEOR
+Table 7, row 16. Published values: OVAD mAP 23.0; COCO accuracy 74.0; VG-COCO mAP 44.4; RefCOCOg METEOR
 17.2, CIDEr 110.0.
 
 The row is listed with the image prior, which compares with the tight view that this row does not have; here

@@ -1,7 +1,7 @@
 """DynRefer on VG-COCO and RefCOCOg from two views, always the same.
 
-Table 7, line 5. Published values: OVAD mAP 25.4; COCO accuracy 85.4; VG-COCO mAP 45.8; RefCOCOg METEOR
-17.9, CIDEr 114.2.
+Table 7, row 5. Published values: OVAD mAP 25.4; COCO accuracy 85.4; VG-COCO mAP 45.8; RefCOCOg METEOR 17.9,
+CIDEr 114.2.
 
 Which second view is not known to us: here it is the whole picture. Trained on VG-COCO and RefCOCOg, as all
 ablations; everything else as in the released recipe of `dynrefer_eva_vg`. Batch per GPU 64 on 8 GPUs.

@@ -1,7 +1,7 @@
 """DynRefer on VG-COCO and RefCOCOg from one view: the whole picture and RoIAlign.
 
-Table 7, line 2. Published values: OVAD mAP 19.7; COCO accuracy 74.3; VG-COCO mAP 39.1; RefCOCOg METEOR
-17.2, CIDEr 110.0.
+Table 7, row 2. Published values: OVAD mAP 19.7; COCO accuracy 74.3; VG-COCO mAP 39.1; RefCOCOg METEOR 17.2,
+CIDEr 110.0.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of
 `dynrefer_eva_vg`. Batch per GPU 64 on 8 GPUs.

@@ -1,7 +1,7 @@
 """DynRefer on VG-COCO and RefCOCOg from one view: the whole picture at 336 pixels and RoIAlign.
 
-Table 7, line 3. Published values: OVAD mAP 21.7; COCO accuracy 80.1; VG-COCO mAP 41.5; RefCOCOg METEOR
-17.4, CIDEr 111.3.
+Table 7, row 3. Published values: OVAD mAP 21.7; COCO accuracy 80.1; VG-COCO mAP 41.5; RefCOCOg METEOR 17.4,
+CIDEr 111.3.
 
 The start is imported with --image-size 336. Trained on VG-COCO and RefCOCOg, as all ablations; everything
 else as in the released recipe of `dynrefer_eva_vg`. Batch per GPU 64 on 8 GPUs.

@@ -1,7 +1,7 @@
 """DynRefer on VG-COCO and RefCOCOg from one view: the whole picture at 448 pixels and RoIAlign.
 
-Table 7, line 4. Published values: OVAD mAP 22.7; COCO accuracy 81.2; VG-COCO mAP 41.8; RefCOCOg METEOR
-17.3, CIDEr 113.0.
+Table 7, row 4. Published values: OVAD mAP 22.7; COCO accuracy 81.2; VG-COCO mAP 41.8; RefCOCOg METEOR 17.3,
+CIDEr 113.0.
 
 The start is imported with --image-size 448. Trained on VG-COCO and RefCOCOg, as all ablations; everything
 else as in the released recipe of `dynrefer_eva_vg`. Batch per GPU 64 on 8 GPUs.

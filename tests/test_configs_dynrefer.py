@@ -1,0 +1,236 @@
+"""Configs of DynRefer: headers against the published tables, recipes against the released one, views, starts."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from fnmatch import fnmatch
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from published_weights import manifest
+from stand_ins import without_files
+
+from refkit.data.refshapes.dataset import RefShapesObjects
+from refkit.data.refshapes.region_captions import TAGS
+from refkit.data.refshapes.scene import SHAPES
+from refkit.data.view_selection import FixedViews, build_selection
+from refkit.engine.config import load_config
+from refkit.registry import MODELS
+from refkit.zoo.layouts import import_published
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+FOLDER = REPOSITORY / "configs" / "dynrefer"
+GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "dynrefer_published.json").read_text("utf-8"))
+ROWS = sorted(GOLDEN)
+ABLATIONS = [name for name in ROWS if name.startswith("ablation/")]
+NAMES = [*ROWS, "dynrefer_vicuna_vg"]
+NOT_HERE = {(7, 15), (7, 17)}
+
+
+@cache
+def loaded(name: str):
+    return load_config(FOLDER / f"{name}.py")
+
+
+def header_of(name: str) -> str:
+    """The docstring of a config as one line."""
+    text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))) or ""
+    return " ".join(text.split())
+
+
+def on_meta(name: str):
+    """The model of a config without memory for its parameters."""
+    with torch.device("meta"):
+        return MODELS.build(without_files(load_config(FOLDER / f"{name}.py")).model)
+
+
+def test_every_row_has_a_config_and_every_config_a_row():
+    names = {file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.py")}
+    assert names == set(NAMES)
+    assert "no published value" in header_of("dynrefer_vicuna_vg")
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_header_names_tables_rows_and_published_values(name):
+    header = header_of(name)
+    published = re.search(r"Published values: (.+?)\.(?= |$)", header)[1]
+    told = [float(number) for number in re.findall(r"(?<!VG )\b\d+\.\d\b", published)]
+    wanted = {}
+    for row in GOLDEN[name]:
+        assert re.search(rf"Table {row['table']}, rows? (\d+ [^,;]*and )?{row['row']}\b", header)
+        wanted |= row["values"]
+    assert sorted(told) == sorted(wanted.values())
+    for key, value in wanted.items():
+        assert re.search(rf"{re.escape(key.split()[-1])} {value}\b", published), key
+
+
+@pytest.mark.shared
+def test_golden_values_are_those_of_the_specification(shared):
+    text = (shared / "spec" / "dynrefer.md").read_text("utf-8")
+    block = next(
+        part for part in re.findall(r"```yaml\n(.*?)```", text, re.S) if "table1_region_captioning" in part
+    )
+    tables = {
+        int(number[1]): table
+        for key, table in yaml.safe_load(block).items()
+        if (number := re.match(r"table(\d+)_", key))
+    }
+    mine = {(row["table"], row["row"]): [] for rows in GOLDEN.values() for row in rows}
+    for rows in GOLDEN.values():
+        for row in rows:
+            mine[row["table"], row["row"]] += row["values"].values()
+    for number in (7, 8, 9):
+        every = {(number, place) for place in range(1, len(tables[number]["rows"]) + 1)}
+        assert every - NOT_HERE <= mine.keys()
+    for (number, place), values in mine.items():
+        row = tables[number]["rows"][place - 1]
+        numbers = [value for value in row if isinstance(value, float)]
+        assert set(values) <= set(numbers) and values, (number, place)
+        if number >= 7:
+            assert values == [value for value in row[-5:] if value is not None]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_schedule_is_the_released_one(name):
+    """Spec 11: 64 regions on each of 8 GPUs, 1e-4, a cosine in steps of epochs and no warm-up."""
+    config = loaded(name)
+    epochs = 3 if name.endswith("refcocog") else 5
+    assert config.train_cfg.max_epochs == epochs
+    (schedule,) = config.param_scheduler
+    assert (schedule.by_epoch, schedule.begin, schedule.end, schedule.eta_min) == (True, 0, epochs, 0)
+    optimizer = {key: config.optim_wrapper.optimizer[key] for key in ("lr", "betas", "weight_decay")}
+    assert optimizer == {"lr": 1e-4, "betas": [0.9, 0.999], "weight_decay": 0.05}
+    assert config.optim_wrapper.paramwise_cfg == {"decay_norms_and_biases": False}
+    assert "clip_grad" not in config.optim_wrapper
+    assert config.train_dataloader.batch_size == 64
+    assert config.randomness.seed == 42
+    assert "Batch per GPU 64 on 8 GPUs." in header_of(name)
+
+
+def test_learning_rates_of_epochs_are_the_published_ones():
+    schedule = dict(loaded("dynrefer_eva_vg").param_scheduler[0])
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1e-4)
+    steps = schedule.pop("type")(optimizer, **schedule)
+    rates = []
+    for _ in range(5):
+        rates.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        steps.step()
+    assert rates == pytest.approx([1e-4, 9.045e-5, 6.545e-5, 3.455e-5, 9.55e-6], rel=1e-3)
+
+
+def pipelines(config) -> dict[str, list]:
+    """Of training by member, of validation and test."""
+    dataset = config.train_dataloader.dataset
+    found = {f"train {i}": part.pipeline for i, part in enumerate(dataset.get("members", [dataset]))}
+    for split in ("val", "test"):
+        if config.get(f"{split}_dataloader"):
+            found[split] = config[f"{split}_dataloader"].dataset.pipeline
+    return found
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pipeline_shows_as_many_views_as_the_model_has(name):
+    config = loaded(name)
+    backbone = config.model.backbone
+    for split, pipeline in pipelines(config).items():
+        views = pipeline[-1]
+        assert (views.views, views.side) == (backbone.views, backbone.tower.image_size), split
+        selection = build_selection(views.selection)
+        assert not isinstance(selection, FixedViews) or len(selection.ratios) == backbone.views
+        if split.startswith("train"):
+            assert (pipeline[0].full_drop, pipeline[0].drop) == (0.5, 0.5)
+
+
+SELECTIONS = {"random": "random", "image": "image_prior", "task": "task_prior"}
+
+
+CHOSEN = [name for name in ABLATIONS if re.search(r"_(random|image|task)$", name) and "cropped" not in name]
+
+
+@pytest.mark.parametrize("name", CHOSEN)
+def test_stochastic_rows_choose_views_as_they_say(name):
+    for split, pipeline in pipelines(loaded(name)).items():
+        selection = pipeline[-1].selection
+        kind = selection if isinstance(selection, str) else selection["type"]
+        assert kind == ("random" if split.startswith("train") else SELECTIONS[name.split("_")[-1]])
+
+
+@pytest.mark.parametrize(("name", "millions"), [("dynrefer_eva_vg", 122.88), ("dynrefer_vitl_vg", 113.6)])
+def test_trains_what_the_released_code_trains(name, millions):
+    """Spec 9; of the model with EVA ViT-g 347 tensors."""
+    model = on_meta(name)
+    trained = {key: part for key, part in model.named_parameters() if part.requires_grad}
+    assert len(trained) == 347
+    assert sum(part.numel() for part in trained.values()) / 1e6 == pytest.approx(millions, abs=0.05)
+    frozen = ("backbone.tower.", "backbone.norm.", "text_encoder.", "heads.caption.language_model.")
+    assert not any(key.startswith(frozen) for key in trained)
+    model.train()
+    assert not model.heads["caption"].language_model.training
+
+
+def test_dropout_of_the_frozen_language_model_can_be_left_on_as_released():
+    config = without_files(
+        load_config(FOLDER / "dynrefer_eva_vg.py", ["model.lively=[heads.caption.language_model]"])
+    )
+    with torch.device("meta"):
+        model = MODELS.build(config.model).train()
+    assert model.heads["caption"].language_model.training
+    assert not any(part.requires_grad for part in model.heads["caption"].language_model.parameters())
+
+
+def frozen_shapes() -> dict[str, torch.Tensor]:
+    names = manifest("dynrefer/frozen_eva_manifest.json.gz")
+    return {key: torch.empty(shape, device="meta") for key, (shape, _) in names.items()}
+
+
+def test_training_starts_from_blip2_as_it_is_imported():
+    frozen = frozen_shapes()
+    used = manifest("dynrefer/blip2_flant5xl_consumed_manifest.json.gz")
+    _, weights = import_published(
+        "blip2",
+        {key: torch.empty(shape, device="meta") for key, (shape, _) in used.items()},
+        vision={k.removeprefix("visual_encoder."): v for k, v in frozen.items() if "visual_encoder." in k},
+        language_model={k.removeprefix("t5_model."): v for k, v in frozen.items() if "t5_model." in k},
+        text={k.replace("text_encoder.", "text."): v for k, v in frozen.items() if "text_encoder." in k},
+    )
+    own = on_meta("dynrefer_eva_vg").state_dict()
+    assert {k: v.shape for k, v in weights.items()}.items() <= {k: v.shape for k, v in own.items()}.items()
+    lacking = own.keys() - weights.keys()
+    patterns = loaded("dynrefer_eva_vg").load_allow_missing
+    assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in lacking)
+    assert all(any(fnmatch(name, pattern) for name in lacking) for pattern in patterns)
+
+
+def test_ablations_leave_out_what_they_are_scored_on():
+    for name in ABLATIONS:
+        dataset = loaded(name).train_dataloader.dataset
+        assert dataset.exclude_evaluated is True
+        evaluated = {Path(file).name.removesuffix(".jsonl") for file in dataset.evaluates_on}
+        assert evaluated == {
+            "refcocog.umd.val",
+            "vg.coco.test",
+            "ovad.box.test",
+            "coco.instances.val2017",
+        }
+
+
+def test_the_twin_asks_for_what_refshapes_knows():
+    """Every attribute, class and tag of the records has prompts, and all that carry an attribute say so."""
+    heads = load_config(REPOSITORY / "configs/refshapes/dynrefer_tiny.py").model.heads
+    data = RefShapesObjects(scenes=8)
+    records = [data.record(index) for index in range(len(data))]
+    assert set(heads.contrast.attributes) == set(records[0].labels)
+    assert list(heads.contrast.categories) == list(SHAPES)
+    assert list(heads.tag.tags) == list(TAGS)
+    prompts = {prompt for texts in heads.contrast.attributes.values() for prompt in texts}
+    for name, texts in heads.contrast.attributes.items():
+        kind, value = name.split(":")
+        if value not in ("solid", "medium"):
+            assert texts and all(value in text.split() for text in texts), kind
+    assert {text.split()[-1] for text in prompts} == set(SHAPES)
