@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
+from pretend_records import pretend_records
 from published_weights import manifest
 from stand_ins import without_files
 
@@ -20,7 +21,7 @@ from refkit.data.refshapes.region_captions import TAGS
 from refkit.data.refshapes.scene import SHAPES
 from refkit.data.view_selection import FixedViews, build_selection
 from refkit.engine.config import load_config
-from refkit.registry import MODELS
+from refkit.registry import DATASETS, METRICS, MODELS
 from refkit.zoo.layouts import import_published
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -234,3 +235,28 @@ def test_the_twin_asks_for_what_refshapes_knows():
         if value not in ("solid", "medium"):
             assert texts and all(value in text.split() for text in texts), kind
     assert {text.split()[-1] for text in prompts} == set(SHAPES)
+
+
+DENSE = [
+    "test_dataloader.dataset.type=DenseRegions",
+    "test_evaluator.type=DenseCaptionMetric",
+    "test_evaluator.protocol=densecap/python",
+]
+ATTRIBUTES = ["model.tasks=[attributes]", "test_evaluator.protocol=attributes/box"]
+
+
+@pytest.mark.parametrize("name", ["dynrefer_eva_refcocog", "ablation/two_views_task"])
+def test_other_benchmarks_are_a_matter_of_options(name, tmp_path):
+    """Those that the page on DynRefer names."""
+    page = (REPOSITORY / "docs" / "pages" / "dynrefer.md").read_text("utf-8")
+    assert all(option in page for option in [*DENSE, *ATTRIBUTES])
+    for options in (DENSE, ATTRIBUTES):
+        config = load_config(FOLDER / f"{name}.py", options)
+        records = str(pretend_records(tmp_path))
+        config.test_dataloader.dataset.update(records=records, image_root=str(tmp_path))
+        data = DATASETS.build(config.test_dataloader.dataset)
+        assert data[0].extras["views"].shape == (config.model.backbone.views, 3, 224, 224)
+        assert type(data).__name__ == ("DenseRegions" if options is DENSE else "ReferringDataset")
+        assert METRICS.build(config.test_evaluator).prefix == (
+            "densecap" if options is DENSE else "attributes"
+        )
