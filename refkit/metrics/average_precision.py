@@ -67,12 +67,24 @@ def interpolated(
     Returns:
         The average precision; NaN without positives, 0 without detections.
     """
+    hits = np.flatnonzero(right)
+    found = np.cumsum(right[hits])
+    return interpolated_hits(found, found + np.cumsum(wrong)[hits], positives, recalls)
+
+
+def interpolated_hits(
+    found: Floats, shown: Floats, positives: float, recalls: Floats | NDArray[np.float32]
+) -> float:
+    """`interpolated` from the right detections alone, at which precision peaks.
+
+    Args:
+        found: ``(h,)`` how many right ones there are down to each of them.
+        shown: ``(h,)`` how many detections there are down to each of them.
+        positives: how many there are to be found.
+        recalls: ``(r,)`` rising recall points; recalls are compared with them in their precision.
+    """
     if positives <= 0:
         return float("nan")
-    if not len(right):
-        return 0.0
-    found = np.cumsum(right)
-    shown = found + np.cumsum(wrong)
     precision = np.divide(found, shown, out=np.zeros_like(found), where=shown > 0)
     best = np.maximum.accumulate(precision[::-1])[::-1]
     places = np.searchsorted((found / positives).astype(recalls.dtype), recalls, side="left")

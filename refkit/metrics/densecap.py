@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.metrics.average_precision import interpolated
+from refkit.metrics.average_precision import interpolated_hits
 from refkit.metrics.boxes import as_boxes, paired_iou, valid_boxes
 from refkit.metrics.grec import all_pairs, annotated_boxes
 from refkit.metrics.java_tools import CaptionToolError
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+Pair = tuple[float, float]
 Recalls = NDArray[np.float64] | NDArray[np.float32]
 
 MERGE = 0.7
@@ -95,23 +96,27 @@ class Matches:
     words: Floats
     regions: Floats
 
-    def average_precision(self, counts: Floats, overlap: float, words: float, recalls: Recalls) -> float:
-        """At one pair of thresholds, with records counted ``(n,)`` times."""
-        times = counts[self.ranked.pictures]
-        right = self.ranked.right(overlap, words)
-        return interpolated(times * right, times * ~right, float(counts @ self.regions), recalls)
-
-    @cached_property
-    def ranked(self) -> Matches:
-        """The same by falling score over all pictures, sorted once for all thresholds."""
-        order = np.argsort(-self.scores, kind="stable")
-        columns = (self.pictures, self.scores, self.overlaps, self.claims, self.words)
-        return Matches(*(column[order] for column in columns), regions=self.regions)
+    def average_precisions(self, counts: Floats, pairs: Sequence[Pair], recalls: Recalls) -> list[float]:
+        """At pairs of thresholds, with records counted ``(n,)`` times."""
+        ranked, positives = self._ranked, float(counts @ self.regions)
+        times = counts[ranked.pictures]
+        shown = np.cumsum(times)
+        return [
+            interpolated_hits(np.cumsum(times[hits]), shown[hits], positives, recalls)
+            for hits in (np.flatnonzero(ranked.right(*pair)) for pair in pairs)
+        ]
 
     def right(self, overlap: float, words: float) -> Bools:
         """``(d,)`` which detections are right at a pair of thresholds."""
         found = self.claims & (self.overlaps >= overlap)
         return found if words == ANY_WORDS else found & (self.words > words)
+
+    @cached_property
+    def _ranked(self) -> Matches:
+        """The same by falling score over all pictures, sorted once for all thresholds."""
+        order = np.argsort(-self.scores, kind="stable")
+        columns = (self.pictures, self.scores, self.overlaps, self.claims, self.words)
+        return Matches(*(column[order] for column in columns), regions=self.regions)
 
 
 def plus_one_iou(a: Floats, b: Floats) -> Floats:
@@ -166,7 +171,7 @@ def look_at(overlaps: Floats, last_box: bool) -> tuple[Ints, Bools]:
 
 
 @dataclass(slots=True)
-class _Collected:
+class Collected:
     """Detections of all pictures, and the texts that are still to be compared."""
 
     parts: list[tuple[Ints, Floats, Floats, Bools]] = field(default_factory=list)
@@ -249,7 +254,7 @@ def language_scores(candidates: Sequence[str], references: Sequence[Sequence[str
 
 def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], dialect: Dialect) -> Evaluation:
     """A dialect over records and predictions."""
-    collected = _Collected()
+    collected = Collected()
     for record, prediction in pairs:
         collected.add(record, prediction, dialect)
     warnings: tuple[str, ...] = ()
@@ -262,7 +267,7 @@ def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], dialect: Dialect
 
 
 def _evaluation(
-    collected: _Collected, matches: Matches, dialect: Dialect, warnings: tuple[str, ...]
+    collected: Collected, matches: Matches, dialect: Dialect, warnings: tuple[str, ...]
 ) -> Evaluation:
     n = len(collected.regions)
     columns = {
@@ -272,24 +277,29 @@ def _evaluation(
     rows = {"regions": matches.regions, "claims": np.bincount(matches.pictures, matches.claims, n)}
     details = {}
     if n and not warnings:
-        once = np.ones(n)
+        pairs = threshold_pairs(LANGUAGE)
+        values = matches.average_precisions(np.ones(n), pairs, dialect.recalls)
         details["average precision"] = {
-            f"IoU {overlap} METEOR {words}": matches.average_precision(once, overlap, words, dialect.recalls)
-            for overlap in OVERLAPS
-            for words in LANGUAGE
+            f"IoU {overlap} METEOR {words}": value
+            for (overlap, words), value in zip(pairs, values, strict=True)
         }
     tools = {} if warnings else {"meteor": METEOR}
     return Evaluation(columns, np.array(collected.invalid, bool), rows, details, warnings, tools)
 
 
+def threshold_pairs(words: Sequence[float]) -> list[Pair]:
+    """All pairs of an IoU threshold and one of the language thresholds."""
+    return [(overlap, least) for overlap in OVERLAPS for least in words]
+
+
 def mean_average_precision(matches: Matches, n: int, words: Sequence[float], recalls: Recalls) -> Corpus:
     """Mean over all pairs of an IoU threshold and a language threshold; NaN without language scores."""
+    pairs = threshold_pairs(words)
 
     def weighted(counts: Floats) -> float:
         if np.isnan(matches.words).any() and words != (ANY_WORDS,):
             return math.nan
-        pairs = [(overlap, least) for overlap in OVERLAPS for least in words]
-        return math.fsum(matches.average_precision(counts, *pair, recalls) for pair in pairs) / len(pairs)
+        return math.fsum(matches.average_precisions(counts, pairs, recalls)) / len(pairs)
 
     return Corpus(n, weighted)
 

@@ -82,10 +82,10 @@ def test_average_precisions_equal_the_reference():
     once = np.ones(len(matches.regions))
     for overlap in OVERLAPS:
         for words in LANGUAGE:
-            found = matches.average_precision(once, overlap, words, PYTHON_RECALLS)
+            found = matches.average_precisions(once, [(overlap, words)], PYTHON_RECALLS)[0]
             wanted = expected["ap"][f"iou_{overlap}_meteor_{words:g}"]
             assert found == pytest.approx(wanted, abs=reference.tolerance)
-        found = matches.average_precision(once, overlap, -1.0, PYTHON_RECALLS)
+        found = matches.average_precisions(once, [(overlap, -1.0)], PYTHON_RECALLS)[0]
         assert found == pytest.approx(expected["detection_ap"][f"iou_{overlap}"], abs=reference.tolerance)
 
 

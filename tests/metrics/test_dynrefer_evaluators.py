@@ -139,10 +139,10 @@ def test_dense_captions_equal_the_released_code(without_java):
     once, recalls = np.ones(len(matches.regions)), single_recalls()
     for overlap in OVERLAPS:
         for words in LANGUAGE:
-            found = matches.average_precision(once, overlap, words, recalls)
+            found = matches.average_precisions(once, [(overlap, words)], recalls)[0]
             wanted = expected["ap_breakdown"][f"iou_{overlap}_meteor_{words:g}"]
             assert found == pytest.approx(wanted, abs=EXACT), (overlap, words)
-        found = matches.average_precision(once, overlap, -1.0, recalls)
+        found = matches.average_precisions(once, [(overlap, -1.0)], recalls)[0]
         assert found == pytest.approx(expected["det_breakdown"][f"iou_{overlap}"], abs=EXACT)
     found, _ = values("densecap/python-float32", densecap_pairs(reference))
     assert found["detection_map"] == pytest.approx(expected["detmap"], abs=EXACT)
