@@ -148,12 +148,14 @@ def score_captions(candidates: Sequence[str], references: Sequence[Sequence[str]
     theirs = [[made.tokens[text] for text in several] for several in references]
     table = NgramTable(ours, theirs)
     rouge = [rouge_l(one, several) for one, several in zip(ours, theirs, strict=True)]
-    counts, warnings = None, ()
+    counts, warnings = None, list[str]()
     try:
         counts = meteor_counts(*_joined(ours, theirs)) if candidates else None
     except CaptionToolError as error:
-        warnings = (f"METEOR is not reported: {error}",)
-    return CaptionScores(table.cider(), np.array(rouge), table.bleu_sums(), counts, warnings, made.tokenizer)
+        warnings.append(f"METEOR is not reported: {error}")
+    return CaptionScores(
+        table.cider(), np.array(rouge), table.bleu_sums(), counts, tuple(warnings), made.tokenizer
+    )
 
 
 def _joined(ours: list[Tokens], theirs: list[list[Tokens]]) -> tuple[list[str], list[list[str]]]:

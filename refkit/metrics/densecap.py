@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -115,8 +115,14 @@ class Matches:
     def _ranked(self) -> Matches:
         """The same by falling score over all pictures, sorted once for all thresholds."""
         order = np.argsort(-self.scores, kind="stable")
-        columns = (self.pictures, self.scores, self.overlaps, self.claims, self.words)
-        return Matches(*(column[order] for column in columns), regions=self.regions)
+        return replace(
+            self,
+            pictures=self.pictures[order],
+            scores=self.scores[order],
+            overlaps=self.overlaps[order],
+            claims=self.claims[order],
+            words=self.words[order],
+        )
 
 
 def plus_one_iou(a: Floats, b: Floats) -> Floats:

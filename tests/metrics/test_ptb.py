@@ -11,6 +11,7 @@ import pytest
 from metric_fixtures import GOLDEN
 from test_captions import needs_tools
 
+from refkit.metrics import meteor
 from refkit.metrics.ptb import ptb_tokens
 from refkit.metrics.tokens import java_tokens
 
@@ -61,6 +62,31 @@ def test_long_texts_take_no_long_time():
     for piece in ("a", "a-", "a.", "'", "<a ", "a/", "1,", "#", "@", "a'"):
         ptb_tokens(piece * (2000 // len(piece)))
     assert time.perf_counter() - start < 10
+
+
+def test_results_name_the_tokenizer(tmp_path, monkeypatch):
+    """`ptb-refkit` without Java, in what `refkit score` writes."""
+    from refkit.data.records import Header, ImageRef, Record, read_header, write_records
+    from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+    from refkit.leaderboard.scoring import score
+    from refkit.structures import Prediction
+
+    monkeypatch.setattr("shutil.which", lambda name: None)
+    meteor._program.cache_clear()
+    records, predictions = tmp_path / "records.jsonl", tmp_path / "predictions.jsonl"
+    texts = ["a red cup", "the dog's bowl", "left man"]
+    write_records(
+        records,
+        Header("captions", "mine", "val", task=["caption"]),
+        [Record(f"r{n}", ImageRef(f"{n}.jpg", 9, 9), references=[text]) for n, text in enumerate(texts)],
+    )
+    header = PredictionHeader.answering(read_header(records), "model")
+    write_predictions(
+        predictions, header, [Prediction(f"r{n}", caption=text) for n, text in enumerate(texts)]
+    )
+    result = score(records, predictions, "caption/region", draws=0)
+    assert result.to_json()["tools"] == {"tokenizer": "ptb-refkit"}
+    assert result["rouge_l"] == pytest.approx(1.0)
 
 
 @pytest.mark.shared
