@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,6 +21,7 @@ from refkit.data.refshapes.dataset import RefShapesObjects
 from refkit.data.refshapes.region_captions import TAGS
 from refkit.data.refshapes.scene import SHAPES
 from refkit.data.view_selection import FixedViews, build_selection
+from refkit.engine.ablation.table import read_table
 from refkit.engine.config import load_config
 from refkit.registry import DATASETS, METRICS, MODELS
 from refkit.zoo.layouts import import_published
@@ -260,3 +262,24 @@ def test_other_benchmarks_are_a_matter_of_options(name, tmp_path):
         assert METRICS.build(config.test_evaluator).prefix == (
             "densecap" if options is DENSE else "attributes"
         )
+
+
+def test_rows_of_the_table_on_views_share_what_they_are_trained_with():
+    table = read_table("refshapes/ablation/dynrefer")
+    assert [row.name for row in table.rows] == [
+        *("one", "two-fixed", "two-random", "two-task", "two-image"),
+        *("three-random", "three-task", "three-image"),
+    ]
+    shown = {}
+    for row in table.rows:
+        config, start = row.load(), table.starts[row.start].row.load()
+        assert config.model.to_dict() == start.model.to_dict()
+        assert config.train_dataloader.to_dict() == start.train_dataloader.to_dict()
+        cut, views = config.val_dataloader.dataset.pipeline[-1], config.model.backbone.views
+        assert cut.views == config.train_dataloader.dataset.pipeline[-1].views == views
+        image = np.random.default_rng(0).integers(0, 255, (96, 96, 3), np.uint8)
+        region, rng = np.array([[30.0, 40.0, 50.0, 60.0]]), np.random.default_rng(0)
+        shown[row.name] = build_selection(cut.selection).choose(image, region, views, rng)[0].tolist()
+    assert shown["one"] == [0.0] and shown["two-fixed"] == [0.0, 1.0]
+    assert shown["two-task"] == [0.0, 0.4] and shown["three-task"] == [0.0, 0.4, 0.8]
+    assert all(ratios[0] == 0 for ratios in shown.values())
