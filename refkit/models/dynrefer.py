@@ -118,9 +118,14 @@ class DynRefer(HeadedModel):
         asked = self.tasks if tasks is None else self._checked(tasks)
         if not asked:
             raise NoAnswerError("this DynRefer has no head that answers, or was asked for nothing")
-        features = self.features(inputs)
-        heads = self._needed(asked)
-        self._fill_tables(heads, (*asked, "tags"))
+        return self.describe(self.features(inputs), data_samples, asked)
+
+    def describe(
+        self, features: Features, data_samples: Sequence[ReferringSample], tasks: Sequence[str]
+    ) -> list[Prediction]:
+        """`predict`, from embeddings that are there already, for tasks that heads answer."""
+        heads = self._needed(tasks)
+        self._fill_tables(heads, (*tasks, "tags"))
         answers = [Prediction(sample.id) for sample in data_samples]
         for head in heads:
             if isinstance(head, CaptionHead):
@@ -130,7 +135,7 @@ class DynRefer(HeadedModel):
                 ]
                 told = head.predict(features, data_samples, controls=controls)
             else:
-                wanted = (*asked, "tags") if "caption" in asked else asked
+                wanted = (*tasks, "tags") if "caption" in tasks else tasks
                 told = head.predict(features, data_samples, wanted)
             answers = [merged(pair) for pair in zip(told, answers, strict=True)]
         return answers
