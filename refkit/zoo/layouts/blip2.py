@@ -87,7 +87,7 @@ def _tower(state: Mapping[str, Tensor]) -> Tower:
 
 def _queries(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> StateDict:
     """Queries, norm of the tower, Q-Former and projection; other tensors are of parts that are not used."""
-    found = {name: rename(name, RULES) for name in state if name != _POSITIONS}
+    found = {name: rename(name, RULES) or "" for name in state if name != _POSITIONS}
     kept = ("backbone.norm.", "backbone.qformer.", _PROJECTION)
     return {new: state[name] for name, new in found.items() if new in own and new.startswith(kept)}
 
