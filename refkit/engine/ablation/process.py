@@ -97,11 +97,13 @@ def _check_iterations(done: int, wanted: int) -> None:
 
 
 def _finite(metrics: dict[str, float]) -> dict[str, float]:
-    wrong = [name for name, value in metrics.items() if not math.isfinite(value)]
-    if not metrics or wrong:
+    """Those that exist: the average over a group that has no members is NaN."""
+    found = {name: float(value) for name, value in metrics.items() if not math.isnan(value)}
+    wrong = [name for name, value in found.items() if math.isinf(value)]
+    if not found or wrong:
         what = f"not finite: {', '.join(wrong)}" if wrong else "none: the config has no validation"
         raise RuntimeError(f"metrics of the last validation, {what}")
-    return {name: float(value) for name, value in metrics.items()}
+    return found
 
 
 def _remove_checkpoints(work_dir: Path) -> None:
