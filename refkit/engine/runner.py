@@ -144,6 +144,13 @@ class RefkitRunner(Runner):
                 change = f"{key}: {old.get(key, '(absent)')} → {new.get(key, '(absent)')}"
                 self.logger.warning(f"setting changed since the checkpoint: {change}")
 
+    def _init_model_weights(self) -> None:
+        if isinstance(self.model, ShardedModel):
+            self.bare_model.init_weights()
+            self.model.broadcast_weights()
+        else:
+            super()._init_model_weights()
+
     def load_initial_weights(self, source: str) -> None:
         """Load a weights file or the weights of a checkpoint, strictly.
 

@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mmengine.dist import get_world_size, is_main_process
+from mmengine.dist import broadcast, get_world_size, is_main_process
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard, register_fsdp_forward_method
@@ -76,6 +76,12 @@ class ShardedModel(DistributedModel):
                 whole[name] = value
         self._arrange()  # reading the state has divided the weights again
         return whole
+
+    def broadcast_weights(self) -> None:
+        """Give every process the first one's weights and buffers; of shards, each has its own anyway."""
+        for value in self.module.state_dict().values():
+            if not isinstance(value, DTensor):
+                broadcast(value)
 
     def _arrange(self) -> None:
         """Divided in training, whole in evaluation mode."""

@@ -88,6 +88,15 @@ class SquareFinder(BaseModel):
 
 
 @MODELS.register_module(force=True)
+class FrozenFinder(SquareFinder):
+    """Its convolution is not trained."""
+
+    def __init__(self, width: int = 4) -> None:
+        super().__init__(width)
+        self.backbone.requires_grad_(False)
+
+
+@MODELS.register_module(force=True)
 class AdaptedFinder(ReferringModel):
     """Four residual blocks of one linear layer, which HiLoRA adapts two by two; ``extra`` is a part to leave out."""
 
