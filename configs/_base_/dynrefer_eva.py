@@ -17,6 +17,7 @@ model = dict(
         mean=[0.48145466, 0.4578275, 0.40821073],
         std=[0.26862954, 0.26130258, 0.27577711],
     ),
+    compact=True,
     backbone=dict(
         type=RegionEncoder,
         tower=dict(type=EVATower, image_size=224),
