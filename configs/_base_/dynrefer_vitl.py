@@ -8,9 +8,7 @@ with read_base():
 from refkit.backbones import CLIPTower
 
 text_width = 768
-model["backbone"].update(
-    tower=dict(type=CLIPTower, size="ViT-L-14", layers=21, image_size=224)
-)
+model["backbone"].update(tower=dict(type=CLIPTower, size="ViT-L-14", layers=21, image_size=224))
 model["text_encoder"].update(size="ViT-L-14", projection=False)
 model["heads"]["tag"].update(text_width=text_width)
 model["heads"]["contrast"].update(text_width=text_width)

@@ -34,7 +34,8 @@ class RelationTeacher(nn.Module):
         region_weight: lambda_reg.
         image_weight: lambda_img.
         scale: ``k``; cosines of an image-text model lie close together, and a larger ``k`` tells words apart.
-        mean, std: the teacher's pixel statistics, of pixels in [0, 1].
+        mean: per channel, of pixels in [0, 1], as the teacher was trained.
+        std: per channel, likewise.
     """
 
     mean: Tensor
@@ -108,10 +109,8 @@ class RelationTeacher(nn.Module):
 class BEiT3Teacher(RelationTeacher):
     """A BEiT-3 tuned for retrieval, whose branches see one modality each, as while it was tuned.
 
-    Args:
-        backbone: `BEiT3Backbone` with the tokenizer of the model that is taught; its weights must have
-            ``vision_head`` and ``language_head`` (published files named ``…_itc_…`` do, or a trained OneRef).
-        **settings: see `RelationTeacher`.
+    Its ``backbone`` is a `BEiT3Backbone` with the tokenizer of the model that is taught; its weights must
+    have ``vision_head`` and ``language_head`` (published files named ``…_itc_…`` do, or a trained OneRef).
     """
 
     backbone: BEiT3Backbone

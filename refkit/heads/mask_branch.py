@@ -27,7 +27,8 @@ class MaskBranch(nn.Module):
     Args:
         target: ``box``: trained on the filled target boxes, as all released HiVG models were; it then answers
             nothing, it is one more box loss. ``mask``: trained on the true masks, and answers with a mask.
-        focal_weight, dice_weight: coefficients of the two losses; 20 and 2 in HiVG and OneRef.
+        focal_weight: coefficient of the focal loss; 20 in HiVG and OneRef.
+        dice_weight: coefficient of the dice loss; 2 in HiVG and OneRef.
         mask_rule: which pixels are foreground. ``upsampled``: where the bilinearly up-sampled logit is
             positive. ``published``: where the up-sampled ``relu(sigmoid(logit) - 0.5)`` is positive, which
             adds about one pixel of the canvas all round (released code of HiVG and OneRef).

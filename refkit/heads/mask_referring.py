@@ -72,7 +72,8 @@ class MaskedImageHead(nn.Module):
         width: channels of the shared space.
         codes: of the visual tokenizer.
         relation_losses: ``on`` (paper) or ``off`` (all released scripts): whether the score is trained.
-        content_weight, relation_weight: coefficients; both 1 in OneRef.
+        content_weight: coefficient of the content loss; 1 in OneRef.
+        relation_weight: coefficient of the relation loss; 1 in OneRef.
     """
 
     needs = ("sentence", "visual_aligned")
@@ -150,7 +151,8 @@ class MaskedTextHead(nn.Module):
         drop_worst: share of the hidden words, those with the largest losses, that is left out late.
         drop_from: optimizer step at which that begins.
         context_length: slots of an untrimmed text.
-        content_weight, relation_weight: coefficients; both 1 in OneRef.
+        content_weight: coefficient of the content loss; 1 in OneRef.
+        relation_weight: coefficient of the relation loss; 1 in OneRef.
     """
 
     needs = ("text", "text_mask", "text_end", "image", "text_aligned")

@@ -51,7 +51,8 @@ class RegionTextHead(nn.Module):
         hidden: channels inside the perceptron; six times the width unless given (HiVG-B: 3072 of 512).
         decided_at: point of a patch that decides whether the patch is in the box: its ``corner`` (released
             code: nearest-neighbour down-sampling of the box mask) or its ``centre``.
-        focal_weight, dice_weight: coefficients of the two losses; 20 and 2 in HiVG.
+        focal_weight: coefficient of the focal loss; 20 in HiVG.
+        dice_weight: coefficient of the dice loss; 2 in HiVG.
     """
 
     needs = ("visual", "query")

@@ -25,7 +25,8 @@ class SimilarityConstraintHead(nn.Module):
 
     Args:
         width: not used: the backbone's shared space decides.
-        focal_weight, dice_weight: coefficients of the two losses; 20 and 2 in OneRef.
+        focal_weight: coefficient of the focal loss; 20 in OneRef.
+        dice_weight: coefficient of the dice loss; 2 in OneRef.
         scale: factor of the cosines in the losses, an inverse temperature; 1 in OneRef.
         threshold: cosine at which a patch is as likely inside as outside; 0 in OneRef. After contrastive
             pre-training, where all cosines are high, the losses would otherwise first turn all patches away

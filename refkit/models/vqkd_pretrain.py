@@ -37,7 +37,8 @@ class VQKDPretrain(ReferringModel):
             the batch. BEiT v2 has nothing like it (0); a small encoder that learns fast soon uses few codes
             without it.
         commitment: coefficient of the distance between a vector and its code; 1 as published.
-        freeze, data_preprocessor: see `ReferringModel`.
+        freeze: see `ReferringModel`.
+        data_preprocessor: see `ReferringModel`.
     """
 
     def __init__(

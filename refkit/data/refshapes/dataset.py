@@ -166,11 +166,8 @@ class RefShapesObjects(_RecordedDataset):
 
     Records have captions as references (the place of the object, and where possible a neighbour's side of
     it), attributes as labels, the shape as category and words as tags; ``meta["scene"]`` and
-    ``meta["object_index"]`` of a sample are what `check_caption` wants.
-
-    Args:
-        scenes: number of scenes.
-        **drawing: as for `RefShapesDataset`.
+    ``meta["object_index"]`` of a sample are what `check_caption` wants. Arguments are those of
+    `RefShapesDataset`, ``with_masks`` apart.
     """
 
     per_scene = PER_SCENE
