@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import logging
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from mmengine.dist import barrier, is_main_process
 from mmengine.logging import MMLogger
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseModel, is_model_wrapper
 from mmengine.runner import Runner
 from torch import nn
 
@@ -146,7 +146,7 @@ class RefkitRunner(Runner):
 
     def _init_model_weights(self) -> None:
         if isinstance(self.model, ShardedModel):
-            self.bare_model.init_weights()
+            cast("BaseModel", self.bare_model).init_weights()
             self.model.broadcast_weights()
         else:
             super()._init_model_weights()

@@ -84,7 +84,7 @@ class RegionBenchmark:
         subject = Subject(config, regions, device, folder)
         self.model, self.device = _complete(subject.model, config.filename), device
         data = self.model.data_preprocessor(subject.test_batch)
-        self.inputs: Mapping[str, Tensor] = data["inputs"]
+        self.inputs: dict[str, Tensor] = data["inputs"]
         self.samples = _with_control_words(data["data_samples"], self._prompts())
         self.encoder_config = without_files(dict(config.to_dict()["model"]["text_encoder"]), folder)
         self.folder, self.repeats, self.progress = folder, repeats, progress
