@@ -34,6 +34,8 @@ ensure_environment() {
     echo "Installing refkit and what it needs: about 5 GB, two minutes on a fast connection"
     python -m pip install --quiet --upgrade pip setuptools wheel || return 1
     python -m pip install --constraint requirements.lock --editable ".${extras:+[$extras]}" || return 1
+    # yapf, which MMEngine imports, writes its grammars where two first processes at once read half a file.
+    python -c "import yapf" || return 1
     echo "$wanted" >"$stamp"
   fi
 }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,6 +117,11 @@ def import_checkpoint(
     sources |= {"text": text, "tags": tags, "ovad": ovad}
     options |= {name: str(path) for name, path in sources.items() if path is not None}
     config = import_file(file, layout, out, **options)
+    _tell_what_to_do(config, layout, out)
+
+
+def _tell_what_to_do(config: dict[str, Any], layout: str, out: Path) -> None:
+    """What the model is for, and what was left out of it."""
     family = config["model"]["type"]
     part = "visual_tokenizer" if family == "VQKD" else "backbone"
     if family in ("HiVG", "OneRef") and "pipeline" in config:

@@ -1,8 +1,10 @@
 """The page of validation samples uses the colours of the prediction pages."""
 
+from types import SimpleNamespace
+
 import numpy as np
 
-from refkit.engine.hooks.pictures import tile
+from refkit.engine.hooks.pictures import SamplePicturesHook, tile
 from refkit.inference.drawing import PREDICTED, TRUE
 from refkit.rle import encode
 from refkit.structures import Frame, Prediction, ReferringSample
@@ -41,3 +43,10 @@ def test_a_mask_of_the_canvas_shows_its_padding():
     mask = np.zeros((224, 224), bool)
     mask[:, :100] = True
     assert np.array_equal(tinted(wide, mask), mask)
+
+
+def test_samples_of_regions_have_no_canvas_and_make_no_page(tmp_path):
+    hook = SamplePicturesHook(count=2)
+    hook._after_iter(None, 0, {"inputs": {"views": None}, "data_samples": []}, [], mode="val")
+    hook._after_epoch(SimpleNamespace(work_dir=tmp_path), mode="val")
+    assert not list(tmp_path.iterdir())

@@ -7,7 +7,7 @@ import pytest
 import tiny_models as tiny
 import torch
 
-from refkit.models.headed import _merge
+from refkit.models.headed import merged
 from refkit.structures import Prediction
 
 
@@ -80,9 +80,9 @@ def test_attention_of_both_transformers():
 def test_predictions_of_several_heads_are_merged():
     box = Prediction(id="a", boxes=np.zeros((1, 4)))
     mask = Prediction(id="a", mask={"size": [1, 1], "counts": "1"}, scores=np.ones(1))
-    merged = _merge((box, mask))
-    assert merged.boxes is box.boxes and merged.mask is mask.mask and merged.scores is mask.scores
-    assert {field.name for field in fields(merged) if getattr(merged, field.name) is None} >= {
+    together = merged((box, mask))
+    assert together.boxes is box.boxes and together.mask is mask.mask and together.scores is mask.scores
+    assert {field.name for field in fields(together) if getattr(together, field.name) is None} >= {
         "caption",
         "raw",
     }

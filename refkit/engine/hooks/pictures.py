@@ -59,8 +59,11 @@ class SamplePicturesHook(Hook):
         room = self._count - len(self._seen)
         if mode == "train" or room <= 0 or not is_main_process():
             return
-        images = data_batch["inputs"]["images"][:room].permute(0, 2, 3, 1).cpu().numpy()
-        self._seen.extend(zip(images, data_batch["data_samples"], outputs, strict=False))
+        images = data_batch["inputs"].get("images")
+        if images is None:
+            return  # models of regions are given views of them instead
+        canvases = images[:room].permute(0, 2, 3, 1).cpu().numpy()
+        self._seen.extend(zip(canvases, data_batch["data_samples"], outputs, strict=False))
 
     def _after_epoch(self, runner: Any, mode: str = "train") -> None:
         if mode == "train" or not self._seen:
