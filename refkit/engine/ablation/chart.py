@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from refkit.engine.ablation.summary import RowSummary
 from refkit.engine.ablation.table import Metric
 
 _BAR, _SEED, _REFERENCE = "#4c78a8", "#1b2a3a", "#9aa5b1"
+
+_TITLE_WIDTH = 90
+"""Letters of a line above the chart."""
 
 
 def draw_chart(path: Path, title: str, metric: Metric, summaries: Sequence[RowSummary]) -> Path:
@@ -47,7 +51,7 @@ def draw_chart(path: Path, title: str, metric: Metric, summaries: Sequence[RowSu
     axes.set_yticks(range(len(shown)), [summary.row.label for summary in shown])
     axes.invert_yaxis()
     axes.set_xlabel(f"{metric.heading}: mean ± sd over seeds, dots are runs")
-    axes.set_title(title, fontsize=10, loc="left")
+    figure.suptitle(textwrap.fill(title, _TITLE_WIDTH), fontsize=10, x=0.01, ha="left")
     axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png")
