@@ -1,4 +1,7 @@
-"""Every head on every source of features that offers the fields it needs: loss, backward, prediction."""
+"""Every head on every source of features that offers the fields it needs: loss, backward, prediction.
+
+Heads that read regions have one source, the region encoder: tests/models/test_dynrefer.py.
+"""
 
 from __future__ import annotations
 
@@ -40,8 +43,14 @@ SOURCES = {
 
 def heads():
     MODELS.import_from_location()
-    found = {name for name, cls in MODELS.module_dict.items() if cls.__module__.startswith("refkit.heads.")}
+    needs = {name: getattr(cls, "needs", None) for name, cls in MODELS.module_dict.items() if from_heads(cls)}
+    found = {name for name, fields in needs.items() if fields and "regions" not in fields}
     return sorted(found - MASKED)
+
+
+def from_heads(cls):
+    """Not all are heads: the language models of captions are built by name too."""
+    return cls.__module__.startswith("refkit.heads.")
 
 
 def samples():
