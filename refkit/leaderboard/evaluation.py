@@ -54,7 +54,6 @@ def evaluate(
     *,
     allow_partial: bool = False,
     facts: Sequence[str] | None = None,
-    processes: int = 1,
 ) -> Scored:
     """Read both sides strictly and evaluate every sample; errors as for `refkit.leaderboard.scoring.score`.
 
@@ -64,15 +63,8 @@ def evaluate(
         protocol: id of the protocol.
         allow_partial: leave unanswered records out.
         facts: gather what breakdowns need, and these facts of the records.
-        processes: with two, a process is started that does half of a large job.
     """
     chosen = get_protocol(protocol)
-    if processes > 1:
-        from refkit.leaderboard.two_processes import evaluate_in_two
-
-        found = evaluate_in_two(records, predictions, chosen, allow_partial, facts)
-        if found is not None:
-            return found
     samples = None if facts is None else Samples(facts)
     with collection_paused():
         answers = _load_answers(predictions)

@@ -15,6 +15,7 @@ from refkit.leaderboard.evaluation import PredictionSource, Scored, evaluate
 from refkit.leaderboard.pairing import Pairing, RecordSource, ScoringError
 from refkit.leaderboard.result import Analysis, Cell, Metric, PerSample, Result
 from refkit.leaderboard.statistics import ImageBootstrap
+from refkit.leaderboard.two_processes import evaluate_in_two
 from refkit.metrics.protocol import Evaluation
 
 __all__ = ["DRAWS", "PredictionSource", "RecordSource", "Result", "ScoringError", "score"]
@@ -68,9 +69,8 @@ def score(
     """
     names = (by,) if isinstance(by, str) else tuple(by)
     facts = facts_needed(names) if names else None
-    scored = evaluate(
-        records, predictions, protocol, allow_partial=allow_partial, facts=facts, processes=processes
-    )
+    run = evaluate_in_two if processes > 1 else evaluate
+    scored = run(records, predictions, protocol, allow_partial=allow_partial, facts=facts)
     bootstrap = ImageBootstrap(scored.pairing.clusters(), draws, seed)
     if scored.samples is None:
         return _result(scored, bootstrap, draws, seed)

@@ -18,7 +18,7 @@ from refkit.data.files import is_gzip
 from refkit.data.record_scan import Tally
 from refkit.leaderboard import pairing, predictions
 from refkit.leaderboard.breakdowns.samples import Samples
-from refkit.leaderboard.evaluation import PredictionSource, Scored, collection_paused
+from refkit.leaderboard.evaluation import PredictionSource, Scored, collection_paused, evaluate
 from refkit.leaderboard.pairing import Pairing, RecordSource, Truth
 from refkit.leaderboard.prediction_table import PredictionTable
 from refkit.leaderboard.predictions import PredictionFile, load_predictions
@@ -43,13 +43,28 @@ class Part:
 
 def evaluate_in_two(
     records: RecordSource,
+    predictions: PredictionSource,
+    protocol: str = "rec/1",
+    *,
+    allow_partial: bool = False,
+    facts: Sequence[str] | None = None,
+) -> Scored:
+    """`evaluate`, half of it in another process where the files are large plain ones."""
+    found = divided(records, predictions, get_protocol(protocol), allow_partial, facts)
+    if found is not None:
+        return found
+    return evaluate(records, predictions, protocol, allow_partial=allow_partial, facts=facts)
+
+
+def divided(
+    records: RecordSource,
     answers_from: PredictionSource,
     protocol: Protocol,
     allow_partial: bool,
     facts: Sequence[str] | None,
     worth_two: int = WORTH_TWO,
 ) -> Scored | None:
-    """`refkit.leaderboard.evaluation.evaluate`, half of it in another process.
+    """The half-and-half way.
 
     Args:
         records: a records file.

@@ -16,7 +16,7 @@ from refkit.leaderboard.predictions import (
 )
 from refkit.leaderboard.report import to_json
 from refkit.leaderboard.scoring import score
-from refkit.leaderboard.two_processes import WORTH_TWO, evaluate_in_two
+from refkit.leaderboard.two_processes import WORTH_TWO, divided, evaluate_in_two
 from refkit.metrics.protocol import get_protocol
 from refkit.structures import Prediction
 
@@ -32,12 +32,12 @@ def files(scene, tmp_path):
     return records, predictions
 
 
-def divided(files, protocol="rec/1", worth_two=1):
-    return evaluate_in_two(*files, get_protocol(protocol), False, facts_needed(["all"]), worth_two)
+def in_halves(files, protocol="rec/1", worth_two=1):
+    return divided(*files, get_protocol(protocol), False, facts_needed(["all"]), worth_two)
 
 
 def test_two_processes_give_the_same_bits(files):
-    one, two = evaluate(*files, facts=facts_needed(["all"])), divided(files)
+    one, two = evaluate(*files, facts=facts_needed(["all"])), in_halves(files)
     assert two.pairing.ids == one.pairing.ids
     assert two.pairing.answered == one.pairing.answered
     assert two.pairing.clusters().tolist() == one.pairing.clusters().tolist()
@@ -58,20 +58,20 @@ def test_two_processes_give_the_same_bits(files):
 
 
 def test_small_files_protocols_of_the_whole_and_packed_files_stay_in_one_process(files, tmp_path):
-    assert divided(files, worth_two=WORTH_TWO) is None
-    assert divided(files, "rec/ref-l4") is None  # a mean over categories
+    assert in_halves(files, worth_two=WORTH_TWO) is None
+    assert in_halves(files, "rec/ref-l4") is None  # a mean over categories
     packed = tmp_path / "p.jsonl.gz"
     packed.write_bytes(gzip.compress(files[1].read_bytes()))
-    assert divided((files[0], packed)) is None
+    assert in_halves((files[0], packed)) is None
     assert to_json(score(*files, by="all", processes=2), {}) == to_json(score(*files, by="all"), {})
 
 
 def test_what_is_wrong_in_the_other_half_is_left_to_one_process(files):
     lines = files[1].read_bytes().splitlines(keepends=True)
     files[1].write_bytes(b"".join([*lines, lines[5]]))
-    assert divided(files) is None
+    assert in_halves(files) is None
     with pytest.raises(PredictionError, match=r"p\.jsonl:61: id: 'toy\.\d+' is answered twice"):
-        evaluate(*files, processes=2)
+        evaluate_in_two(*files)
 
 
 @pytest.mark.parametrize("cut", [1, 7, 200, 1000, 4321])
@@ -91,4 +91,4 @@ def test_counts_of_the_header_are_checked_over_both_halves(files):
     text = files[0].read_bytes()
     files[0].write_bytes(text.replace(b'"images": 20', b'"images": 21', 1))
     with pytest.raises(ValueError, match="images: the header says 21, the file holds 20"):
-        divided(files)
+        in_halves(files)
