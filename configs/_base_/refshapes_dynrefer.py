@@ -2,6 +2,7 @@
 
 Tower and text encoder are the two halves of the small CLIP. Attributes and classes are asked for by captions
 of single objects, every attribute by all that have it: captions do not say that something is solid or medium.
+Captions tell an object and its place; the contrast learns from the same texts without the place.
 """
 
 from mmengine.config import read_base
@@ -27,14 +28,25 @@ tags = {
 }
 nouns = [f"{colour} {shape}" for colour in colours for shape in shapes]
 attributes = {
-    **{f"colour:{colour}": [f"a {fill}{colour} {s}" for fill in fills for s in shapes] for colour in colours},
-    **{f"fill:{fill.strip() or 'solid'}": [f"a {fill}{noun}" for noun in nouns] for fill in fills},
+    **{
+        f"colour:{colour}": [
+            f"a {size}{fill}{colour} {s}" for size in sizes for fill in fills for s in shapes
+        ]
+        for colour in colours
+    },
+    **{
+        f"fill:{fill.strip() or 'solid'}": [f"a {size}{fill}{noun}" for size in sizes for noun in nouns]
+        for fill in fills
+    },
     **{
         f"size:{size.strip() or 'medium'}": [f"a {size}{fill}{noun}" for fill in fills for noun in nouns]
         for size in sizes
     },
 }
-categories = {shape: [f"a {colour} {shape}" for colour in colours] for shape in shapes}
+categories = {
+    shape: [f"a {size}{fill}{colour} {shape}" for size in sizes for fill in fills for colour in colours]
+    for shape in shapes
+}
 
 weights = "model_zoo/refshapes/clip_tiny.safetensors"
 views = 2
@@ -68,7 +80,7 @@ model = dict(
     freeze=["text_encoder"],
 )
 train_pipeline = [
-    dict(type=RegionCaption),
+    dict(type=RegionCaption, which="first"),
     dict(type=RegionViews, views=views, side=72, selection="random"),
 ]
 test_pipeline = [dict(type=RegionViews, views=views, side=72, selection=[0.0, 0.5])]

@@ -1,4 +1,4 @@
-"""The small twin of DynRefer on RefShapes: caption, tags, attributes, class. Twenty minutes on one CPU core.
+"""The small twin of DynRefer on RefShapes: caption, tags, attributes, class. Half an hour on one CPU core.
 
 Not a row of any paper. One object per sample and two views of it: the object itself and a larger crop, drawn
 anew every time in training. Only the text encoder is frozen: the small CLIP has never seen crops, so its
@@ -50,7 +50,7 @@ test_dataloader = dict(
     dataset=dict(type=RefShapesObjects, scenes=200, scene_seed=2, keep=200, pipeline=test_pipeline),
     collate_fn=collate_fn,
 )
-train_cfg = dict(type=ExactTrainLoop, max_epochs=4, val_interval=1)
+train_cfg = dict(type=ExactTrainLoop, max_epochs=6, val_interval=1)
 val_cfg = dict(type=EvalLoop)
 test_cfg = dict(type=FinalEvalLoop)
 val_evaluator = [
@@ -69,6 +69,6 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type=LinearLR, start_factor=0.05, by_epoch=False, begin=0, end=100),
-    dict(type=CosineAnnealingLR, by_epoch=False, begin=100, T_max=1900, end=2000, eta_min=1e-5),
+    dict(type=CosineAnnealingLR, by_epoch=False, begin=100, T_max=2900, end=3000, eta_min=1e-5),
 ]
 default_hooks.update(checkpoint=dict(save_best="scene_caption/all"), pictures=dict(count=0))

@@ -41,6 +41,15 @@ def caption_of(sample: ReferringSample) -> str:
     return sample.text
 
 
+def matched_text_of(sample: ReferringSample) -> str:
+    """The sentence that the contrast of regions and texts matches a region with.
+
+    ``meta["contrast_text"]`` where a data set gives one, because its captions tell more than what an object
+    is (where it stands, for instance); else the caption, as in DynRefer.
+    """
+    return sample.meta.get("contrast_text") or caption_of(sample)
+
+
 def prompt_of(sample: ReferringSample, tags: Iterable[str] = ()) -> str:
     """What leads the language model when it is asked about a region.
 

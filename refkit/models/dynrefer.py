@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from refkit.heads.caption import CaptionHead, caption_of, prompt_of
+from refkit.heads.caption import CaptionHead, matched_text_of, prompt_of
 from refkit.heads.recogniser import RecognitionHead
 from refkit.heads.vocabulary import Names, Vocabulary
 from refkit.models.compact import store_as_run
@@ -56,6 +56,8 @@ class DynRefer(HeadedModel):
             run (``tower_precision``, ``precision`` of the caption head): the same results in half the memory.
     """
 
+    reads_text = False
+
     def __init__(
         self,
         backbone: dict[str, Any],
@@ -93,7 +95,7 @@ class DynRefer(HeadedModel):
         heads = self.active_heads()
         self._fill_tables(heads, ("tags",))
         if any("sentence" in head.needs for head in heads):
-            features.sentence = self._texts().encode([caption_of(sample) for sample in data_samples])
+            features.sentence = self._texts().encode([matched_text_of(sample) for sample in data_samples])
         losses: dict[str, Tensor] = {}
         for head in heads:
             losses.update(head.loss(features, data_samples))

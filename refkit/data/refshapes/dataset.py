@@ -166,8 +166,8 @@ class RefShapesObjects(_RecordedDataset):
 
     Records have captions as references (the place of the object, and where possible a neighbour's side of
     it), attributes as labels, the shape as category and words as tags; ``meta["scene"]`` and
-    ``meta["object_index"]`` of a sample are what `check_caption` wants. Arguments are those of
-    `RefShapesDataset`, ``with_masks`` apart.
+    ``meta["object_index"]`` of a sample are what `check_caption` wants, ``meta["contrast_text"]`` is its
+    caption without the place. Arguments are those of `RefShapesDataset`, ``with_masks`` apart.
     """
 
     per_scene = PER_SCENE
@@ -184,7 +184,11 @@ class RefShapesObjects(_RecordedDataset):
         situation, chosen = self._chosen(index)
         record = describe_object(situation, self.scene_seed, chosen)
         sample = sample_from_record(record, situation.drawing.image)
-        sample.meta |= {"scene": scene_facts(situation), "object_index": chosen}
+        sample.meta |= {
+            "scene": scene_facts(situation),
+            "object_index": chosen,
+            "contrast_text": situation.items[chosen].caption,
+        }
         return sample
 
     def _chosen(self, index: int) -> tuple[Situation, int]:
