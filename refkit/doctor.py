@@ -35,6 +35,7 @@ FEATURES = {
     "documentation": (("mkdocs-material",), "docs"),
     "web demo": (("gradio",), "demo"),
     "caption metrics": (("pycocoevalcap",), "captions"),
+    "answers of PaliGemma, DeepSeek-VL2, Gemini": (("supervision",), "answers"),
     "METEOR and the PTB tokeniser": (("pycocoevalcap", "java"), "captions"),
 }
 """Feature → what it needs (distributions, and ``java``), and the extra that brings it."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from refkit.data.record_scan import RecordScan
 from refkit.leaderboard.box_spaces import BOX_SPACES, implausible, to_pixels
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
-from refkit.leaderboard.readers import coco, lmms_eval, mdetr, ref_l4, text, vlmevalkit
+from refkit.leaderboard.readers import coco, lmms_eval, mdetr, ref_l4, text, text_syntaxes, vlmevalkit
 from refkit.leaderboard.readers.answers import Answer, AnswerError, is_file
 from refkit.leaderboard.readers.matching import WAYS, RecordIndex
 from refkit.structures import Prediction
@@ -24,11 +25,23 @@ SHOWN = 3
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """One foreign format: how it is read, and how its rows name their question unless told otherwise."""
+    """One foreign format.
+
+    Attributes:
+        read: how it is read.
+        match: how its rows name their question unless told otherwise.
+        help: what it is.
+        space: the only space that its reader gives; empty where the file does not say.
+    """
 
     read: Callable[[Path], Iterator[Answer]]
     match: str
     help: str
+    space: str = ""
+
+
+def _read_syntax(path: Path, syntax: str) -> Iterator[Answer]:
+    return text.read(path, text_syntaxes.parser(syntax))
 
 
 FORMATS: Mapping[str, Format] = {
@@ -38,6 +51,15 @@ FORMATS: Mapping[str, Format] = {
     "ref-l4": Format(ref_l4.read, "id", "predictions of Ref-L4's evaluator"),
     "mdetr": Format(mdetr.read, "number", "MDETR dump as JSON"),
     "text": Format(text.read, "id", "raw answers of a grounding language model"),
+    **{
+        name: Format(
+            partial(_read_syntax, syntax=name),
+            "id",
+            f"raw answers in the syntax of {name}, parsed by supervision",
+            text_syntaxes.SPACE,
+        )
+        for name in text_syntaxes.SYNTAXES
+    },
 }
 
 
@@ -116,6 +138,12 @@ def _chosen(kind: str, space: str, match: str | None) -> Format:
     ):
         if value is not None and value not in table:
             raise AnswerError(f"no {name} {value!r}; there are {', '.join(table)}")
+    own = FORMATS[kind].space
+    if own and space != own:
+        raise AnswerError(
+            f"answers of the format {kind!r} are read as {own}, because their syntax fixes the space; "
+            f"declare that instead of {space!r}"
+        )
     return FORMATS[kind]
 
 

@@ -4,57 +4,17 @@ import csv
 import gzip
 import io
 import json
+import sys
 import zipfile
 
 import pytest
+from foreign_files import BOXES, HEIGHT, WIDTH, accuracy, convert, lines, put
 
 from refkit.data.records import Header, ImageRef, Record, Target, read_records, write_records
 from refkit.leaderboard.predictions import read_predictions
 from refkit.leaderboard.readers.answers import AnswerError
-from refkit.leaderboard.readers.convert import FORMATS, import_predictions
+from refkit.leaderboard.readers.convert import FORMATS
 from refkit.leaderboard.scoring import score
-
-WIDTH, HEIGHT = 200, 100
-BOXES = [(10.0 + 2 * n, 5.0 + n, 60.0 + 8 * n, 40.0 + 4 * n) for n in range(12)]
-
-
-@pytest.fixture
-def records(tmp_path):
-    path = tmp_path / "records.jsonl"
-    rows = [
-        Record(
-            f"toy.{100 + n}",
-            ImageRef(f"folder/{n // 2:012d}.jpg", WIDTH, HEIGHT, n // 2),
-            f"Thing  {n}",
-            [Target(box=box)],
-        )
-        for n, box in enumerate(BOXES)
-    ]
-    write_records(path, Header("toy", "mine", "val"), rows)
-    return path
-
-
-def put(tmp_path, name, content):
-    path = tmp_path / name
-    if isinstance(content, bytes):
-        path.write_bytes(content)
-    else:
-        path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
-def lines(rows):
-    return "".join(json.dumps(row) + "\n" for row in rows)
-
-
-def convert(kind, source, records, space="xyxy-pixel", **options):
-    out = records.with_name("out.jsonl")
-    report = import_predictions(kind, source, records, out, space, "model", **options)
-    return report, out
-
-
-def accuracy(records, out):
-    return score(records, out, draws=0)["acc90"]
 
 
 def unit(box):
@@ -347,7 +307,7 @@ def test_broken_rows_are_refused_with_their_place(tmp_path, records, kind, conte
 )
 def test_files_that_are_not_json(tmp_path, records, kind, content):
     with pytest.raises(AnswerError):
-        convert(kind, put(tmp_path, "a.json", content), records)
+        convert(kind, put(tmp_path, "a.json", content), records, FORMATS[kind].space or "xyxy-pixel")
 
 
 @pytest.mark.parametrize(
@@ -389,3 +349,9 @@ def test_published_answers_of_vlm_r1(shared, tmp_path):
         _, out = convert("text", path, records, match="text", last_box=True)
         published = 89.4 if file.endswith("refcoco_val_baseline.jsonl.gz") else row["published_accuracy"]
         assert round(100 * score(records, out, "rec/inclusive", draws=0)["acc50"], 6) == published, file
+
+
+def test_without_supervision_the_remedy_is_told(tmp_path, records, monkeypatch):
+    monkeypatch.setitem(sys.modules, "supervision", None)
+    with pytest.raises(AnswerError, match=r"pip install 'refkit\[answers\]'"):
+        convert("gemini", put(tmp_path, "a.json", []), records, "xyxy-unit")
