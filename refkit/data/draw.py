@@ -156,24 +156,24 @@ def captioned(image: Image.Image, text: str, width: int, lines: int = 3, size: i
         (width, max(1, round(image.height * width / image.width))), Image.Resampling.LANCZOS
     )
     letters = font(size)
-    wrapped = _wrapped(text, width - 6, lines, letters)
+    rows = wrapped(text, width - 6, lines, letters)
     step = size + 5
     tile = Image.new("RGB", (width, scaled.height + step * lines + 8), _PAPER)
     tile.paste(scaled, (0, 0))
     pen = ImageDraw.Draw(tile)
-    for index, line in enumerate(wrapped):
+    for index, line in enumerate(rows):
         pen.text((3, scaled.height + 4 + index * step), line, font=letters, fill=_INK)
     return tile
 
 
-def _wrapped(text: str, room: int, lines: int, letters: Font) -> list[str]:
+def wrapped(text: str, room: int, lines: int, letters: Font) -> list[str]:
     """The text in lines of at most ``room`` pixels (or of eight characters, where even these need more)."""
     longest = max(8, min(len(text), room))
     for columns in range(longest, 7, -1):
-        wrapped = textwrap.wrap(text, columns, max_lines=lines, placeholder=" …")
-        if all(letters.getlength(line) <= room for line in wrapped):
+        rows = textwrap.wrap(text, columns, max_lines=lines, placeholder=" …")
+        if all(letters.getlength(line) <= room for line in rows):
             break
-    return wrapped
+    return rows
 
 
 def contact_sheet(tiles: Sequence[Image.Image], columns: int = 4, gap: int = 8) -> Image.Image:

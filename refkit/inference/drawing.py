@@ -24,10 +24,11 @@ from refkit.structures import Prediction
 PREDICTED, TRUE = draw.COLOURS[0], draw.COLOURS[1]
 HIT_THRESHOLD = 0.5
 
-_PAPER: Colour = (250, 250, 248)
-_INK: Colour = (30, 30, 30)
-_HIT: Colour = (0, 120, 90)
-_MISS: Colour = (185, 40, 20)
+PAPER: Colour = (250, 250, 248)
+INK: Colour = (30, 30, 30)
+HIT: Colour = (0, 120, 90)
+MISS: Colour = (185, 40, 20)
+
 _STATUS_SIZE = 13
 
 
@@ -136,8 +137,15 @@ def answer_page(answers: Sequence[Answer], title: str, columns: int = 4, width: 
     if not answers:
         raise DrawingError("a page needs at least one answer.")
     sheet = draw.contact_sheet([_tile(answer, width) for answer in answers], columns)
-    head = _head(sheet.width, title, _summary(answers))
-    page = Image.new("RGB", (sheet.width, head.height + sheet.height), _PAPER)
+    return titled_page(sheet, title, _summary(answers), ((TRUE, "annotated"), (PREDICTED, "predicted")))
+
+
+def titled_page(
+    sheet: Image.Image, title: str, summary: str, legend: Sequence[tuple[Colour, str]]
+) -> Image.Image:
+    """A sheet of tiles below a title, one line that sums it up, and what its colours mean."""
+    head = _head(sheet.width, title, summary, legend)
+    page = Image.new("RGB", (sheet.width, head.height + sheet.height), PAPER)
     page.paste(head, (0, 0))
     page.paste(sheet, (0, head.height))
     return page
@@ -171,7 +179,7 @@ def _tile(answer: Answer, width: int) -> Image.Image:
     picture = draw_answer(answer, width)
     verdict, ink = _verdict(answer)
     if verdict:
-        strip = Image.new("RGB", (width, _STATUS_SIZE + 9), _PAPER)
+        strip = Image.new("RGB", (width, _STATUS_SIZE + 9), PAPER)
         pen = ImageDraw.Draw(strip)
         pen.rectangle((3, 8, _STATUS_SIZE, 5 + _STATUS_SIZE), fill=ink)
         pen.text((_STATUS_SIZE + 7, 4), verdict, font=draw.font(_STATUS_SIZE), fill=ink)
@@ -182,12 +190,12 @@ def _tile(answer: Answer, width: int) -> Image.Image:
 def _verdict(answer: Answer) -> tuple[str, Colour]:
     masks = "" if answer.mask_iou is None else f"mask IoU {answer.mask_iou:.2f}"
     if answer.iou is None:
-        return (masks, _INK) if answer.prediction.status == "ok" else (answer.prediction.status, _MISS)
+        return (masks, INK) if answer.prediction.status == "ok" else (answer.prediction.status, MISS)
     if not valid_boxes(as_boxes([top_box(answer.prediction)]))[0]:
-        return ("miss, no usable box", _MISS) if not masks else (masks, _INK)
+        return ("miss, no usable box", MISS) if not masks else (masks, INK)
     hit = answer.iou >= HIT_THRESHOLD
     words = [f"{'hit' if hit else 'miss'}, IoU {answer.iou:.2f}", masks]
-    return ", ".join(filter(None, words)), _HIT if hit else _MISS
+    return ", ".join(filter(None, words)), HIT if hit else MISS
 
 
 def _summary(answers: Sequence[Answer]) -> str:
@@ -201,16 +209,16 @@ def _summary(answers: Sequence[Answer]) -> str:
     return "; ".join(filter(None, words)) or f"{len(answers)} answers"
 
 
-def _head(width: int, title: str, summary: str) -> Image.Image:
+def _head(width: int, title: str, summary: str, legend: Sequence[tuple[Colour, str]]) -> Image.Image:
     """Title, summary and legend, one below the other."""
-    head = Image.new("RGB", (width, 92), _PAPER)
+    head = Image.new("RGB", (width, 92), PAPER)
     pen = ImageDraw.Draw(head)
-    pen.text((9, 8), _shortened(title, width - 18, 20), font=draw.font(20), fill=_INK)
-    pen.text((9, 38), _shortened(summary, width - 18, 15), font=draw.font(15), fill=_INK)
+    pen.text((9, 8), _shortened(title, width - 18, 20), font=draw.font(20), fill=INK)
+    pen.text((9, 38), _shortened(summary, width - 18, 15), font=draw.font(15), fill=INK)
     x = 9.0
-    for ink, name in ((TRUE, "annotated"), (PREDICTED, "predicted")):
+    for ink, name in legend:
         pen.rectangle((x, 66, x + 14, 80), outline=ink, width=3)
-        pen.text((x + 21, 63), name, font=draw.font(15), fill=_INK)
+        pen.text((x + 21, 63), name, font=draw.font(15), fill=INK)
         x += 21 + draw.font(15).getlength(name) + 24
     return head
 
@@ -230,7 +238,7 @@ def _quoted(text: str) -> str:
 
 
 def _stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    both = Image.new("RGB", (upper.width, upper.height + lower.height), _PAPER)
+    both = Image.new("RGB", (upper.width, upper.height + lower.height), PAPER)
     both.paste(upper, (0, 0))
     both.paste(lower, (0, upper.height))
     return both

@@ -141,6 +141,11 @@ class Inferencer:
         return self.config.pipeline
 
     @property
+    def reads_text(self) -> bool:
+        """Whether it needs an expression; models of regions are asked by boxes."""
+        return bool(getattr(self.model, "reads_text", True))
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What changes the answers, for the header of a prediction file."""
         return {"precision": self.precision, "pipeline": self.config.pipeline}

@@ -40,6 +40,11 @@ class Answerer(Protocol):
         ...
 
     @property
+    def reads_text(self) -> bool:
+        """Whether a record without an expression cannot be answered."""
+        ...
+
+    @property
     def pipeline(self) -> Sequence[Any]:
         """The transforms of its inputs."""
         ...
@@ -116,7 +121,7 @@ class PredictionRun:
     ) -> ReferringDataset | None:
         """The records still to be answered; None where nothing is left."""
         for position in positions:
-            if not (records[position].text or "").strip():
+            if answerer.reads_text and not (records[position].text or "").strip():
                 raise PredictionRunError(
                     f"{records.path}: record {records[position].id!r} has no expression, so there is "
                     "nothing to look for; answer a file whose records have 'text'."

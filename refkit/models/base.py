@@ -33,7 +33,10 @@ class ReferringModel(BaseModel):
     Attributes:
         adapters: the `HiLoRA`, or None.
         without: names of the modules that are switched off now.
+        reads_text: a sample's expression is what it is asked.
     """
+
+    reads_text = True
 
     def __init__(
         self,

@@ -45,9 +45,11 @@ class Peer:
         name: what prediction files call it.
         checkpoint: ``sha256:…`` of its weights.
         pipeline: no transform; the method's own processor prepares the original picture.
+        reads_text: it is asked by expressions.
     """
 
     pipeline: tuple[()] = ()
+    reads_text = True
 
     def __init__(self, method: Method, weights: Pretrained, precision: str) -> None:
         self.method = method
@@ -119,6 +121,7 @@ class Refined:
         self.name = f"{answerer.name} + {refiner.name} ({weights.name})"
         self.checkpoint = answerer.checkpoint
         self.pipeline = answerer.pipeline
+        self.reads_text = answerer.reads_text
         self._weights = weights
 
     @property
