@@ -7,22 +7,23 @@ Notation: ``N`` crops of one picture ``(H, W)``; crops are ``(N, 4)`` int64 xyxy
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 from PIL import Image
 
-Hash = Callable[[np.ndarray, np.ndarray], np.ndarray]
+BITS = 64
+"""Of a hash."""
 
 _SIDE = 224
-_BITS = 8
+_CORNER = 8
 # OpenCV's RGB to grey on uint8: these weights, rounded after a shift by 15 bits.
 _GREY = np.array((9798, 19235, 3735), np.float32)
 _SHIFT = 1 << 15
 _PHASH_SIDE = 32
 
 
-def published_hash(image: np.ndarray, crops: np.ndarray) -> np.ndarray:
+def published_hash(levels: np.ndarray, crops: np.ndarray) -> np.ndarray:
     """Signs of the 8 x 8 lowest cosine coefficients of every crop in grey, against their mean.
 
     The released code resizes a crop to 224 x 224 bilinearly (``cv2.resize``), transforms all of it
@@ -32,18 +33,13 @@ def published_hash(image: np.ndarray, crops: np.ndarray) -> np.ndarray:
     is that close to the mean.
 
     Args:
-        image: ``(H, W, 3)`` uint8 RGB.
+        levels: ``(H, W)`` float32 of `grey`.
         crops: ``(N, 4)``.
 
     Returns:
         ``(N, 64)`` bool, row-major.
     """
-    return crop_bits(grey(image), crops)
-
-
-def crop_bits(levels: np.ndarray, crops: np.ndarray) -> np.ndarray:
-    """`published_hash` of a picture ``(H, W)`` float32 that is grey already."""
-    coefficients = np.empty((len(crops), _BITS, _BITS), np.float32)
+    coefficients = np.empty((len(crops), _CORNER, _CORNER), np.float32)
     for row, (left, top, right, bottom) in enumerate(crops.tolist()):
         cut = levels[top:bottom, left:right]
         coefficients[row] = _cosines(bottom - top) @ cut @ _cosines(right - left).T
@@ -73,17 +69,17 @@ def _cosines(length: int) -> np.ndarray:
     resize = np.zeros((_SIDE, length))
     np.add.at(resize, (np.arange(_SIDE), low), 1 - weight)
     np.add.at(resize, (np.arange(_SIDE), np.minimum(low + 1, length - 1)), weight)
-    lowest = dct(np.eye(_SIDE), axis=0, norm="ortho")[:_BITS]
+    lowest = dct(np.eye(_SIDE), axis=0, norm="ortho")[:_CORNER]
     return (lowest @ resize).astype(np.float32)
 
 
-def perceptual_hash(image: np.ndarray, crops: np.ndarray) -> np.ndarray:
+def perceptual_hash(levels: Image.Image, crops: np.ndarray) -> np.ndarray:
     """``imagehash.phash`` of every crop: 32 x 32 by Lanczos, cosine transform, signs against the median.
 
-    The picture becomes grey once and all crops are transformed together; the bits are those of the library.
+    All crops are transformed together; the bits are those of the library.
 
     Args:
-        image: ``(H, W, 3)`` uint8 RGB.
+        levels: the picture in grey, mode ``L``.
         crops: ``(N, 4)``.
 
     Returns:
@@ -91,13 +87,36 @@ def perceptual_hash(image: np.ndarray, crops: np.ndarray) -> np.ndarray:
     """
     from scipy.fft import dct
 
-    levels = Image.fromarray(image).convert("L")
     small = np.empty((len(crops), _PHASH_SIDE, _PHASH_SIDE), np.float64)
     for row, crop in enumerate(crops.tolist()):
         cut = levels.crop(tuple(crop))
         small[row] = np.asarray(cut.resize((_PHASH_SIDE, _PHASH_SIDE), Image.Resampling.LANCZOS))
-    corner = dct(dct(small, axis=1)[:, :_BITS], axis=2)[..., :_BITS].reshape(len(crops), -1)
+    corner = dct(dct(small, axis=1)[:, :_CORNER], axis=2)[..., :_CORNER].reshape(len(crops), -1)
     return corner > np.median(corner, axis=1)[:, None]
 
 
-HASHES: dict[str, Hash] = {"published": published_hash, "phash": perceptual_hash}
+HASHES: dict[str, Callable[[np.ndarray], Callable[[np.ndarray], np.ndarray]]] = {
+    "published": lambda image: partial(published_hash, grey(image)),
+    "phash": lambda image: partial(perceptual_hash, Image.fromarray(image).convert("L")),
+}
+"""From a picture ``(H, W, 3)`` uint8 RGB, which becomes grey once, to what hashes crops of it."""
+
+
+class CropHashes:
+    """Hashes of crops of one picture; equal crops are hashed once.
+
+    Args:
+        image: ``(H, W, 3)`` uint8 RGB.
+        kind: one of `HASHES`.
+    """
+
+    def __init__(self, image: np.ndarray, kind: str) -> None:
+        self._hash = HASHES[kind](image)
+        self._known: dict[tuple[int, ...], np.ndarray] = {}
+
+    def __call__(self, crops: np.ndarray) -> np.ndarray:
+        """``(…, 64)`` bool of crops ``(…, 4)``."""
+        wanted = [tuple(crop) for crop in crops.reshape(-1, 4).tolist()]
+        if new := [crop for crop in dict.fromkeys(wanted) if crop not in self._known]:
+            self._known.update(zip(new, self._hash(np.array(new)), strict=True))
+        return np.stack([self._known[crop] for crop in wanted]).reshape(*crops.shape[:-1], BITS)

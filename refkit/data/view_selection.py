@@ -8,12 +8,13 @@ regions of one picture, ``V`` views of each.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 
 from refkit.data.arguments import require_choice
-from refkit.data.view_hash import HASHES
+from refkit.data.view_hash import BITS, HASHES, CropHashes
 from refkit.data.views import CANDIDATES, crop_boxes
 
 PUBLISHED_PRIORS: dict[str, tuple[float, ...]] = {
@@ -23,6 +24,7 @@ PUBLISHED_PRIORS: dict[str, tuple[float, ...]] = {
 }
 """Best ratio of the second view by task, from the paper's figure 4; for other tasks and further views it
 states none (``tools/view_prior.py`` finds them)."""
+_RATIOS = np.array((0.0, *CANDIDATES))
 
 
 class ViewSelection(Protocol):
@@ -137,53 +139,99 @@ class ImagePrior:
     def choose(
         self, image: np.ndarray, regions: np.ndarray, views: int, rng: np.random.Generator
     ) -> np.ndarray:
-        """See `ViewSelection`; nothing is random."""
+        """See `ViewSelection`; nothing is random.
+
+        Candidates are hashed from the smallest on, and only as long as one of those left could still be
+        chosen: two hashes differ in 64 bits at most, so that a large ``t`` has no chance against a small one
+        that differs much. The choice is that of all ten.
+        """
         _require_candidates(views - 1)
         if views == 1:
             return np.zeros((len(regions), 1))
-        bits = self.candidate_bits(image, regions)
-        distances = (bits[:, :, None] != bits[:, None]).sum(3)
+        hashes = CropHashes(image, self.hash)
+        crops = crop_boxes(regions, _RATIOS, (image.shape[1], image.shape[0]))
         pick = rank_once if self.hash == "published" else pick_greedily
-        return _with_tight(np.asarray(CANDIDATES)[pick(distances, views - 1)])
+        bits = np.empty((len(regions), len(_RATIOS), BITS), bool)
+        places = np.empty((len(regions), views - 1), np.int64)
+        open_rows, seen = np.arange(len(regions)), 0
+        while len(open_rows):
+            start, seen = seen, min(max(seen, views) + 1, len(_RATIOS))
+            bits[open_rows, start:seen] = hashes(crops[open_rows, start:seen])
+            ranking = pick(_distances(bits[open_rows, :seen]), views - 1)
+            places[open_rows] = ranking.places
+            if seen == len(_RATIOS):
+                break
+            open_rows = open_rows[~ranking.final(_RATIOS[seen])]
+        return _with_tight(np.asarray(CANDIDATES)[places])
 
     def candidate_bits(self, image: np.ndarray, regions: np.ndarray) -> np.ndarray:
         """Hashes ``(R, 11, 64)`` bool of the region and the ten candidates."""
-        ratios = np.array((0.0, *CANDIDATES))
-        crops = crop_boxes(regions, ratios, (image.shape[1], image.shape[0])).reshape(-1, 4)
-        distinct, index = np.unique(crops, axis=0, return_inverse=True)
-        bits = HASHES[self.hash](image, distinct)[index.reshape(-1)]
-        return bits.reshape(len(regions), len(ratios), -1)
+        crops = crop_boxes(regions, _RATIOS, (image.shape[1], image.shape[0]))
+        return CropHashes(image, self.hash)(crops)
 
 
-def rank_once(distances: np.ndarray, count: int) -> np.ndarray:
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """A choice among the first ``K`` candidates, and what would have changed it.
+
+    Attributes:
+        places: ``(R, count)`` int64 among the candidates, in the order of choosing; equal scores by place.
+        scores: ``(R, count)`` of each when it was chosen.
+        most: ``(R, count)`` differing bits that any candidate could have had then.
+    """
+
+    places: np.ndarray
+    scores: np.ndarray
+    most: np.ndarray
+
+    def final(self, ratio: float) -> np.ndarray:
+        """``(R,)`` bool: no candidate of this ratio or a greater one would be chosen."""
+        settled: np.ndarray = (self.most / ratio <= self.scores).all(1)
+        return settled
+
+
+def rank_once(distances: np.ndarray, count: int) -> Ranking:
     """Candidates by their distance to the region, over ``t``; the released code's rule.
 
     Args:
-        distances: ``(R, 11, 11)`` differing bits between region and candidates.
+        distances: ``(R, 1 + K, 1 + K)`` differing bits between the region and the first ``K`` candidates.
         count: number of candidates to choose.
-
-    Returns:
-        ``(R, count)`` int64 places among the candidates, in the order of choosing; equal scores by place.
     """
-    scores = distances[:, 0, 1:] / np.asarray(CANDIDATES)
-    chosen = np.empty((len(scores), count), np.int64)
+    scores = distances[:, 0, 1:] / _RATIOS[1 : distances.shape[1]]
+    chosen, best = np.empty((len(scores), count), np.int64), np.empty((len(scores), count))
     rows = np.arange(len(scores))
     for place in range(count):
         chosen[:, place] = scores.argmax(1)
+        best[:, place] = scores[rows, chosen[:, place]]
         scores[rows, chosen[:, place]] = 0
-    return chosen
+    return Ranking(chosen, best, np.full(best.shape, BITS))
 
 
-def pick_greedily(distances: np.ndarray, count: int) -> np.ndarray:
-    """Like `rank_once`, but every choice counts the distances to all views chosen before it."""
+def pick_greedily(distances: np.ndarray, count: int) -> Ranking:
+    """Like `rank_once`, but every choice counts the distances to all views chosen before it.
+
+    Of two hashes that differ in ``d`` bits, a third differs in ``128 - d`` together at most; the mean over
+    all pairs bounds what it can differ from all of them.
+    """
+    ratios = _RATIOS[1 : distances.shape[1]]
     totals = distances[:, 0, 1:].astype(np.float64)
-    chosen = np.empty((len(totals), count), np.int64)
+    chosen, best = np.empty((len(totals), count), np.int64), np.empty((len(totals), count))
+    most, apart = np.empty(best.shape), np.zeros(len(totals))
     rows = np.arange(len(totals))
     for place in range(count):
-        chosen[:, place] = best = (totals / np.asarray(CANDIDATES)).argmax(1)
-        totals += distances[rows, best + 1, 1:]
-        totals[rows, best] = -np.inf
-    return chosen
+        scores = totals / ratios
+        chosen[:, place] = last = scores.argmax(1)
+        best[:, place] = scores[rows, last]
+        most[:, place] = BITS * (place + 1) - apart / max(place, 1)
+        apart += totals[rows, last]
+        totals += distances[rows, last + 1, 1:]
+        totals[rows, last] = -np.inf
+    return Ranking(chosen, best, most)
+
+
+def _distances(bits: np.ndarray) -> np.ndarray:
+    """Differing bits between all hashes ``(R, K, 64)`` of a region: ``(R, K, K)``."""
+    return (bits[:, :, None] != bits[:, None]).sum(3)
 
 
 _BY_NAME: dict[str, type] = {

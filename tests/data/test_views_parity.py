@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from refkit.data.view_hash import grey, perceptual_hash, published_hash
+from refkit.data.view_hash import CropHashes, grey, perceptual_hash, published_hash
 from refkit.data.view_selection import ImagePrior
 from refkit.data.views import CANDIDATES, crop_boxes, cut_views, region_box, regions_in_views
 
@@ -111,7 +111,7 @@ def test_bits_of_random_crops_are_those_of_opencv(pictures):
     corners = np.sort(rng.integers(0, (334, 501), (60, 2, 2)), axis=1).reshape(-1, 4)
     crops = corners[(corners[:, 2] > corners[:, 0]) & (corners[:, 3] > corners[:, 1])]
     near = 0
-    for crop, bits in zip(crops, published_hash(image, crops), strict=True):
+    for crop, bits in zip(crops, published_hash(grey(image), crops), strict=True):
         left, top, right, bottom = crop
         corner = cv2.dct(cv2.resize(levels[top:bottom, left:right], (224, 224)))[:8, :8].ravel()
         away = corner - corner.mean()
@@ -126,6 +126,10 @@ def test_perceptual_hashes_are_those_of_the_library(pictures):
     from PIL import Image
 
     crops = np.array([[0, 0, 333, 500], [10, 20, 110, 170], [300, 3, 333, 400], [5, 5, 6, 6]])
+    low = np.random.default_rng(8).integers(0, (300, 450), (60, 2))
+    high = np.minimum(low + np.random.default_rng(9).integers(1, (300, 450), low.shape), (333, 500))
+    crops = np.concatenate((crops, np.concatenate((low, high), 1)))
     whole = Image.fromarray(pictures[2])
     expected = [imagehash.phash(whole.crop(tuple(crop))).hash.ravel() for crop in crops.tolist()]
-    np.testing.assert_array_equal(perceptual_hash(pictures[2], crops), expected)
+    np.testing.assert_array_equal(perceptual_hash(whole.convert("L"), crops), expected)
+    np.testing.assert_array_equal(CropHashes(pictures[2], "phash")(crops), expected)
