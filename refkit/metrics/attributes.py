@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from refkit.metrics.average_precision import RankedLabels
+from refkit.metrics.drawn_precision import DrawnSteps, mean_over_parts
 from refkit.metrics.protocol import Corpus, Evaluation, Protocol, ProtocolError, register
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def mean_average_precision(ranked: Iterable[RankedLabels], n: int) -> Corpus:
         found = [value for value in values if not math.isnan(value)]
         return math.fsum(found) / len(found) if found else math.nan
 
-    return Corpus(n, weighted)
+    return Corpus(n, weighted, part=mean_over_parts([DrawnSteps(one, n) for one in attributes]))
 
 
 def evaluate(pairs: Iterable[tuple[Record, Prediction | None]]) -> Evaluation:

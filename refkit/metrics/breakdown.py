@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from refkit.metrics.protocol import Column, Corpus
+from refkit.metrics.protocol import Column, Corpus, Resampler, ratio
 
 if TYPE_CHECKING:
     from refkit.data.records import Record
@@ -94,4 +94,19 @@ def mean_over_groups(column: Column, codes: NDArray[np.int64]) -> Corpus:
         found = below > 0
         return float((above[found] / below[found]).mean()) if found.any() else float("nan")
 
-    return Corpus(len(codes), weighted)
+    def part(members: NDArray[np.int64]) -> Resampler:
+        from scipy.sparse import csr_array
+
+        places = codes[members], np.arange(len(members))
+        above, below = (
+            csr_array((values[members], places), shape=(codes.max(initial=0) + 1, len(members)))
+            for values in (column.numerator, column.denominator)
+        )
+
+        def drawn(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+            values = ratio(above @ counts, below @ counts)
+            return ratio(np.nansum(values, axis=0), np.isfinite(values).sum(axis=0))
+
+        return drawn
+
+    return Corpus(len(codes), weighted, part=part)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from refkit.metrics.average_precision import interpolated_hits
 from refkit.metrics.boxes import as_boxes, paired_iou, valid_boxes
+from refkit.metrics.drawn_precision import DrawnInterpolated
 from refkit.metrics.grec import all_pairs, annotated_boxes
 from refkit.metrics.java_tools import CaptionToolError
 from refkit.metrics.meteor import VERSION as METEOR
@@ -105,6 +106,12 @@ class Matches:
             interpolated_hits(np.cumsum(times[hits]), shown[hits], positives, recalls)
             for hits in (np.flatnonzero(ranked.right(*pair)) for pair in pairs)
         ]
+
+    def drawn(self, pairs: Sequence[Pair], recalls: Recalls) -> DrawnInterpolated:
+        """The mean of `average_precisions` in many draws."""
+        ranked = self._ranked
+        right = np.array([ranked.right(*pair) for pair in pairs])
+        return DrawnInterpolated(ranked.pictures, right, self.regions, recalls)
 
     def right(self, overlap: float, words: float) -> Bools:
         """``(d,)`` which detections are right at a pair of thresholds."""
@@ -300,14 +307,14 @@ def threshold_pairs(words: Sequence[float]) -> list[Pair]:
 
 def mean_average_precision(matches: Matches, n: int, words: Sequence[float], recalls: Recalls) -> Corpus:
     """Mean over all pairs of an IoU threshold and a language threshold; NaN without language scores."""
+    if np.isnan(matches.words).any() and words != (ANY_WORDS,):
+        return Corpus(n, lambda counts: math.nan)
     pairs = threshold_pairs(words)
 
     def weighted(counts: Floats) -> float:
-        if np.isnan(matches.words).any() and words != (ANY_WORDS,):
-            return math.nan
         return math.fsum(matches.average_precisions(counts, pairs, recalls)) / len(pairs)
 
-    return Corpus(n, weighted)
+    return Corpus(n, weighted, part=lambda members: matches.drawn(pairs, recalls)(members))
 
 
 RULES = """\

@@ -72,6 +72,10 @@ class Column:
         return Column(self.numerator * inside, self.denominator * inside)
 
 
+Resampler = Callable[[NDArray[np.float64]], NDArray[np.float64]]
+"""From ``(m, c)``, how often each of ``m`` samples counts in each of ``c`` draws, to ``(c,)`` values."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Corpus:
     """One metric that is no ratio of sums: average precision, BLEU, a mean over classes.
@@ -85,19 +89,25 @@ class Corpus:
         sums: where the metric is a function of sums over samples (BLEU, METEOR), ``(n, s)`` what is summed,
             so that thousands of draws and groups are one matrix product; else None.
         combine: that function, from ``(..., s)`` sums to ``(...)`` values.
+        part: a quick way to the metric over some samples in many draws, see `resampler`; None for none.
     """
 
     n: int
     weighted: Callable[[NDArray[np.float64]], float]
     sums: NDArray[np.float64] | None = None
     combine: Callable[[NDArray[np.float64]], NDArray[np.float64]] | None = None
+    part: Callable[[NDArray[np.int64]], Resampler] | None = None
 
     @classmethod
     def of_sums(
         cls, sums: NDArray[np.float64], combine: Callable[[NDArray[np.float64]], NDArray[np.float64]]
     ) -> Corpus:
         """A function of ``(n, s)`` sums over samples."""
-        return cls(len(sums), lambda counts: float(combine(counts @ sums)), sums, combine)
+
+        def part(members: NDArray[np.int64]) -> Resampler:
+            return lambda counts: combine(counts.T @ sums[members])
+
+        return cls(len(sums), lambda counts: float(combine(counts @ sums)), sums, combine, part)
 
     @property
     def value(self) -> float:
@@ -107,6 +117,20 @@ class Corpus:
     def within(self, inside: NDArray[np.bool_]) -> Corpus:
         """The same metric over the samples where ``inside`` ``(n,)`` is True."""
         return Corpus(self.n, lambda counts: self.weighted(counts * inside))
+
+    def resampler(self, members: NDArray[np.int64]) -> Resampler:
+        """The metric over the samples of the ``(m,)`` rising numbers ``members``, in many draws at once."""
+        if self.part is not None:
+            return self.part(members)
+
+        def one_by_one(counts: NDArray[np.float64]) -> NDArray[np.float64]:
+            times, values = np.zeros(self.n), np.empty(counts.shape[1])
+            for draw, drawn in enumerate(counts.T):
+                times[members] = drawn
+                values[draw] = self.weighted(times)
+            return values
+
+        return one_by_one
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -171,6 +195,11 @@ class Protocol:
     by_sample: bool = False
     task: str = "rec"
     answer: str = "boxes"
+
+
+def ratio(above: NDArray, below: NDArray, empty: float = math.nan) -> NDArray[np.float64]:
+    """``above / below`` elementwise, and ``empty`` where nothing is below."""
+    return np.divide(above, below, out=np.full(above.shape, empty), where=below > 0)
 
 
 @lru_cache(maxsize=1)

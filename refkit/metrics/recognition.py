@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from refkit.metrics.average_precision import interpolated
 from refkit.metrics.boxes import as_boxes
 from refkit.metrics.breakdown import Groups, mean_over_groups
+from refkit.metrics.drawn_precision import DrawnInterpolated, mean_over_parts
 from refkit.metrics.grec import all_pairs
 from refkit.metrics.protocol import Column, Corpus, Evaluation, Protocol, ProtocolError, register
 from refkit.metrics.rec import target_box
@@ -85,6 +86,11 @@ class Detections:
             interpolated(times * right, times * ~right, positives, RECALLS) for right in self.right[rows]
         ]
         return float(np.mean(values))
+
+    def drawn(self, n: int, rows: slice) -> DrawnInterpolated:
+        """The same in many draws, among ``n`` boxes."""
+        positives = np.bincount(self.truths, minlength=n).astype(np.float64)
+        return DrawnInterpolated(self.samples, self.right[rows], positives, RECALLS)
 
 
 def best_category(scores: dict[str, float]) -> str | None:
@@ -176,7 +182,7 @@ def mean_average_precision(detections: Iterable[Detections], n: int, rows: slice
         found = [value for value in values if not math.isnan(value)]
         return math.fsum(found) / len(found) if found else math.nan
 
-    return Corpus(n, weighted)
+    return Corpus(n, weighted, part=mean_over_parts([one.drawn(n, rows) for one in categories]))
 
 
 def evaluate(pairs: Iterable[tuple[Record, Prediction | None]], every_score: bool) -> Evaluation:

@@ -32,13 +32,13 @@ class PendingCells:
         labels: of the groups.
         counts: samples per group.
         values: by metric, one per group.
-        places: by metric, where the intervals of the groups start; None for a metric without intervals.
+        places: by metric, where the intervals of the groups start.
     """
 
     labels: Sequence[str]
     counts: Sequence[int]
     values: Mapping[str, Sequence[float]]
-    places: Mapping[str, int | None]
+    places: Mapping[str, int]
 
     def finish(self, intervals: Sequence[Interval | None]) -> dict[str, Cell]:
         """Cells by label."""
@@ -46,7 +46,7 @@ class PendingCells:
             label: Cell(
                 self.counts[group],
                 {
-                    name: Metric(values[group], None if place is None else intervals[place + group])
+                    name: Metric(values[group], intervals[place + group])
                     for (name, values), place in zip(self.values.items(), self.places.values(), strict=True)
                 },
             )
@@ -55,15 +55,11 @@ class PendingCells:
 
 
 def pending_cells(columns: Columns, partition: Partition, bootstrap: ImageBootstrap) -> PendingCells:
-    """All metrics within the groups of a breakdown.
-
-    A `Corpus` metric that is no function of sums (average precision) has a value in every group but no
-    interval: it would have to be computed again for every draw and group.
-    """
+    """All metrics within the groups of a breakdown."""
     groups, codes = len(partition.labels), partition.codes
     sums = _GroupSums(codes, groups, bootstrap)
     values: dict[str, Sequence[float]] = {}
-    places: dict[str, int | None] = {}
+    places: dict[str, int] = {}
     for name, column in columns.items():
         if isinstance(column, Corpus):
             values[name] = [column.within(codes == group).value for group in range(groups)]

@@ -7,15 +7,16 @@ Notation: ``n`` samples, ``k`` clusters (images), ``g`` groups of samples, ``s``
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from refkit.metrics.protocol import Column, Corpus
+from refkit.metrics.protocol import Column, Corpus, Resampler, ratio
 
 Floats = NDArray[np.float64]
 Interval = tuple[float, float]
@@ -23,6 +24,7 @@ Interval = tuple[float, float]
 BAR: dict[str, Any] = {"unit": " draws", "delay": 2.0, "disable": None, "leave": False}
 
 CHUNK_ELEMENTS = 4_000_000
+AT_ONCE = 100
 INTERVAL_DECIMALS = 6
 # Single precision adds integers exactly below 2**24; a draw may repeat a heavy image, hence the reserve.
 EXACT_IN_SINGLE = 2**24 / 16
@@ -77,15 +79,45 @@ class Resampling:
                     result[start : start + rows, chosen] = times.astype(half.dtype) @ half
         return result
 
-    def sample_counts(self) -> Iterator[Floats]:
-        """How often each of the ``n`` samples counts, draw by draw: as often as its image was drawn."""
+    def drawn(self, resampler: Resampler, members: NDArray[np.int64], bar: tqdm) -> Floats:
+        """``(d,)`` values of a metric over some samples, which count as often as their image was drawn.
+
+        Args:
+            resampler: the metric over the samples ``members``.
+            members: ``(m,)`` their numbers.
+            bar: is moved on by each draw.
+        """
+        values, images = np.empty(self.draws), self._clusters[members]
+        for start in range(0, self.draws, AT_ONCE):
+            times = self._times_of_all[:, start : start + AT_ONCE]
+            values[start : start + AT_ONCE] = resampler(times[images].astype(np.float64))
+            bar.update(times.shape[1])
+        return values
+
+    def images(self, members: NDArray[np.int64]) -> int:
+        """Of how many images some samples are."""
+        return len(np.unique(self._clusters[members]))
+
+    @cached_property
+    def _times_of_all(self) -> NDArray[np.uint8]:
+        """``(k, d)`` how often each image was drawn; 256 times has no measurable probability."""
         rng = np.random.default_rng(self._seed)
-        for _ in tqdm(range(self.draws), "bootstrap", **BAR):
-            yield self._times(1, rng)[0][self._clusters].astype(np.float64)
+        table = np.empty((self.k, self.draws), np.uint8)
+        for draw in range(self.draws):
+            table[:, draw] = self._times(1, rng)[0]
+        return table
 
     def _times(self, rows: int, rng: np.random.Generator) -> NDArray[np.int64]:
         drawn = rng.integers(0, self.k, size=(rows, self.k)) + np.arange(rows)[:, None] * self.k
         return np.bincount(drawn.ravel(), minlength=rows * self.k).reshape(rows, self.k)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _OfDraws:
+    """A metric that is computed from how often each sample counts."""
+
+    metric: Corpus
+    members: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +154,7 @@ class ImageBootstrap:
         self._resampling = Resampling(clusters, draws, seed)
         self._tail = (1 - level) / 2
         self._columns: list[Floats] = []
-        self._metrics: list[_OfSums | Corpus] = []
+        self._metrics: list[_OfSums | _OfDraws] = []
         self._known: dict[bytes, int] = {}
 
     def add(self, metric: Column | Corpus) -> int:
@@ -131,15 +163,9 @@ class ImageBootstrap:
         Returns:
             Its place in `intervals`.
         """
-        everything = np.zeros(self._resampling.n, np.int64)
-        place = self.add_groups(metric, everything, 1)
-        if place is not None:
-            return place
-        assert isinstance(metric, Corpus)
-        self._metrics.append(metric)
-        return len(self._metrics) - 1
+        return self.add_groups(metric, np.zeros(self._resampling.n, np.int64), 1)
 
-    def add_groups(self, metric: Column | Corpus, codes: NDArray[np.int64], groups: int) -> int | None:
+    def add_groups(self, metric: Column | Corpus, codes: NDArray[np.int64], groups: int) -> int:
         """Take a metric over the samples of each group.
 
         Args:
@@ -148,14 +174,15 @@ class ImageBootstrap:
             groups: ``g``.
 
         Returns:
-            Place of the first group in `intervals`, the others follow; None for a metric that is no function
-            of sums, which would have to be computed again for every draw and group.
+            Place of the first group in `intervals`; the others follow.
         """
         if isinstance(metric, Column):
             sides = (metric.numerator, metric.denominator)
             return self.add_tables([self.group_sums(one, codes, groups) for one in sides], ratio_of_sums)
         if metric.sums is None or metric.combine is None:
-            return None
+            place = len(self._metrics)
+            self._metrics += [_OfDraws(metric, np.flatnonzero(codes == group)) for group in range(groups)]
+            return place
         return self.add_tables(
             [self.group_sums(one, codes, groups) for one in metric.sums.T], _where_any(metric.combine)
         )
@@ -188,26 +215,27 @@ class ImageBootstrap:
         resampling = self._resampling
         if not self._metrics or not resampling.draws or not resampling.k:
             return [None] * len(self._metrics)
-        corpora = self._corpus_draws()
         sums = np.stack(self._columns, axis=1) if self._columns else np.zeros((resampling.k, 0))
         resampled = resampling.resampled(sums)
-        found: list[Interval | None] = []
-        for metric in self._metrics:
-            if isinstance(metric, Corpus):
-                found.append(percentiles(next(corpora), self._tail) if resampling.k > 1 else None)
-            elif np.count_nonzero(np.any([sums[:, place] for place in metric.places], axis=0)) > 1:
-                found.append(percentiles(metric.combine(resampled[:, metric.places]), self._tail))
-            else:
-                found.append(None)
-        return found
+        slow = sum(isinstance(metric, _OfDraws) for metric in self._metrics)
+        with tqdm(total=slow * resampling.draws, desc="bootstrap", **BAR) as bar:
+            return [
+                self._interval_of_draws(metric, bar)
+                if isinstance(metric, _OfDraws)
+                else self._interval_of_sums(metric, sums, resampled)
+                for metric in self._metrics
+            ]
 
-    def _corpus_draws(self) -> Iterator[Floats]:
-        """``(d,)`` values of each metric that is no function of sums, computed again for every draw."""
-        metrics = [metric for metric in self._metrics if isinstance(metric, Corpus)]
-        if not metrics or self._resampling.k < 2:
-            return iter(())
-        draws = self._resampling.sample_counts()
-        return iter(np.array([[metric.weighted(counts) for metric in metrics] for counts in draws]).T)
+    def _interval_of_draws(self, metric: _OfDraws, bar: tqdm) -> Interval | None:
+        if self._resampling.images(metric.members) < 2:
+            return None
+        resampler = metric.metric.resampler(metric.members)
+        return percentiles(self._resampling.drawn(resampler, metric.members, bar), self._tail)
+
+    def _interval_of_sums(self, metric: _OfSums, sums: Floats, resampled: Floats) -> Interval | None:
+        if np.count_nonzero(np.any([sums[:, place] for place in metric.places], axis=0)) < 2:
+            return None
+        return percentiles(metric.combine(resampled[:, metric.places]), self._tail)
 
     def _place(self, sums: Floats) -> int:
         """Sums that were met before (the denominators of all means of a group) are resampled once."""
@@ -226,11 +254,6 @@ def ratio_of_sums(sums: Floats) -> Floats:
 def _where_any(combine: Callable[[Floats], Floats]) -> Callable[[Floats], Floats]:
     """The same with NaN in draws that missed the group."""
     return lambda sums: np.where(sums.any(axis=1), combine(sums), np.nan)
-
-
-def ratio(above: Floats, below: Floats) -> Floats:
-    """``(d,)`` above / below; NaN in draws that missed the group."""
-    return np.divide(above, below, out=np.full(above.shape, np.nan), where=below > 0)
 
 
 def percentiles(values: Floats, tail: float) -> Interval | None:

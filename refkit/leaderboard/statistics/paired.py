@@ -11,16 +11,17 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from tqdm import tqdm
 
 from refkit.leaderboard.statistics.bootstrap import (
+    BAR,
     Floats,
     Interval,
     Resampling,
     percentiles,
-    ratio,
     stacked_sums,
 )
-from refkit.metrics.protocol import Column, Corpus
+from refkit.metrics.protocol import Column, Corpus, ratio
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +157,10 @@ class PairedBootstrap:
         """
         if not self._possible:
             return PairedDifference(a.value, b.value, a.value - b.value, None, None)
-        counts = self._resampling.sample_counts()
-        draws = np.array([a.weighted(times) - b.weighted(times) for times in counts])
+        everything = np.arange(self._resampling.n)
+        with tqdm(total=2 * self._resampling.draws, desc="bootstrap", **BAR) as bar:
+            drawn = [self._resampling.drawn(one.resampler(everything), everything, bar) for one in (a, b)]
+        draws = drawn[0] - drawn[1]
         return self._difference(a.value, b.value, draws)
 
     @property
