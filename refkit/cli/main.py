@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import inspect
 import os
 import platform
 import sys
@@ -79,10 +80,19 @@ def load_command(name: str) -> Any:
     if hasattr(module, "app"):
         group = typer.main.get_group(module.app)
         group.name = name
-        return group
+        return _with_flowing_help(group)
     single = typer.Typer(add_completion=False)
     single.command(name, help=module.command.__doc__)(module.command)
-    return typer.main.get_command(single)
+    return _with_flowing_help(typer.main.get_command(single))
+
+
+def _with_flowing_help(command: Any) -> Any:
+    """The lines of a paragraph become one, which the terminal breaks at its own width."""
+    paragraphs = inspect.cleandoc(command.help or "").split("\n\n")
+    command.help = "\n\n".join(" ".join(paragraph.split()) for paragraph in paragraphs)
+    for inner in getattr(command, "commands", {}).values():
+        _with_flowing_help(inner)
+    return command
 
 
 def is_users_concern(error: Exception) -> bool:

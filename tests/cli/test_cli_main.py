@@ -154,3 +154,9 @@ def test_a_reader_that_goes_away_is_no_error(option):
     assert process.stderr.read() == ""
     process.stderr.close()
     process.wait(timeout=60)
+
+
+def test_paragraphs_of_help_are_broken_by_the_terminal_only():
+    help_text = load_command("predictions").commands["import"].help
+    assert "Answers that cannot be read are kept as they are and counted." in help_text.split("\n\n")[1]
+    assert all("\n" not in paragraph for paragraph in help_text.split("\n\n"))
