@@ -19,7 +19,13 @@ def pretend_records(folder: Path) -> Path:
     mask = np.zeros((48, 64), bool)
     mask[6:30, 5:40] = True
     records = [
-        Record(f"mine.own.{number}", image, text, [Target((4.0 + number, 5.0, 40.0, 30.0), encode(mask))])
+        Record(
+            f"mine.own.{number}",
+            image,
+            text,
+            [Target((4.0 + number, 5.0, 40.0, 30.0), encode(mask))],
+            references=[text],
+        )
         for number, text in enumerate(("the left dog", "the red circle"))
     ]
     write_records(folder / "records.jsonl", Header("mine", "own", "train"), records)

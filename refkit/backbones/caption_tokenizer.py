@@ -12,16 +12,17 @@ import torch
 from torch import Tensor
 
 from refkit.backbones.sentencepiece_tokenizer import sentencepiece_content, sentencepiece_processor
-from refkit.backbones.tokenizer import TokenizerError
+from refkit.backbones.tokenizer import CountsCuts, TokenizerError
 from refkit.registry import MODELS
 
 _WHERE = "FlanT5's is called spiece.model and is published beside its weights"
 
 
-class CaptionTokenizer(ABC):
+class CaptionTokenizer(CountsCuts, ABC):
     """Ids with a beginning and an end where asked for, padded behind to the longest of the batch.
 
     Attributes:
+        context_length: the last limit that a text was longer than.
         pad_id: padding.
         eos_id: end of text.
         bos_id: beginning of text, or None where the vocabulary has none.
@@ -31,6 +32,9 @@ class CaptionTokenizer(ABC):
     eos_id: int
     bos_id: int | None
 
+    def __init__(self) -> None:
+        super().__init__(0)
+
     @abstractmethod
     def ids(self, text: str) -> list[int]:
         """Ids of the pieces of a text, without beginning and end."""
@@ -39,18 +43,27 @@ class CaptionTokenizer(ABC):
     def decode(self, rows: Sequence[Sequence[int]]) -> list[str]:
         """Texts of rows of ids, up to the first end of text; special ids are left out."""
 
-    def encode(self, texts: Sequence[str], limit: int, *, begin: bool, end: bool) -> tuple[Tensor, Tensor]:
+    def encode(
+        self, texts: Sequence[str], limit: int, *, begin: bool, end: bool, keep: str = "start"
+    ) -> tuple[Tensor, Tensor]:
         """Ids ``(B, T)`` and mask ``(B, T)`` int64, 1 = a token; ``T <= limit``.
 
         Args:
             texts: ``B`` texts.
-            limit: tokens of a text at most, beginning and end included; what is beyond is cut.
+            limit: tokens of a text at most, beginning and end included; longer texts are cut and counted.
             begin, end: with the ids for beginning and end of text.
+            keep: which part of a longer text stays, its ``start`` or its ``end``.
         """
         head = [self.bos_id] if begin and self.bos_id is not None else []
         tail = [self.eos_id] if end else []
         room = limit - len(head) - len(tail)
-        rows = [[*head, *self.ids(text)[:room], *tail] for text in texts]
+        pieces = [self.ids(text) for text in texts]
+        if cut := [text for text, row in zip(texts, pieces, strict=True) if len(row) > room]:
+            self.context_length = limit
+            self.note_cut(cut)
+        begun = [max(0, len(row) - room) if keep == "end" else 0 for row in pieces]
+        kept = [row[first : first + room] for row, first in zip(pieces, begun, strict=True)]
+        rows = [[*head, *row, *tail] for row in kept]
         longest = max(map(len, rows))
         ids = torch.full((len(rows), longest), self.pad_id, dtype=torch.int64)
         mask = torch.zeros_like(ids)
@@ -83,6 +96,7 @@ class T5Tokenizer(CaptionTokenizer):
     pad_id, eos_id, bos_id = 0, 1, None
 
     def __init__(self, model: str | Path, content: str | None = None) -> None:
+        super().__init__()
         self.model = str(model)
         packed = sentencepiece_content(model, content, _WHERE)
         self.content = base64.b64encode(packed).decode("ascii")
@@ -117,6 +131,7 @@ class PretrainedTokenizer(CaptionTokenizer):
     def __init__(self, name: str | Path) -> None:
         from transformers import AutoTokenizer
 
+        super().__init__()
         try:
             self._words: Any = AutoTokenizer.from_pretrained(str(name))
         except (OSError, ValueError) as error:

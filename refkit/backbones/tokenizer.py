@@ -31,16 +31,38 @@ class TokenizerError(ValueError):
     """A text or a vocabulary file that cannot be tokenised with, and what to do about it."""
 
 
-class Tokenizer(ABC):
-    """Frames encoded texts with start and end, cuts the over-long ones and counts how many it cut.
+class CountsCuts:
+    """Counts the texts that were longer than a model takes.
 
     Attributes:
         context_length: positions per text, start and end included.
+        cut_texts: the different texts that have been cut so far.
+    """
+
+    def __init__(self, context_length: int) -> None:
+        self.context_length = context_length
+        self.cut_texts: set[str] = set()
+
+    def note_cut(self, texts: Sequence[str]) -> None:
+        """Speak of the first cut at once; `cut_summary` has the number at the end of a run."""
+        if texts and not self.cut_texts:
+            _LOG.warning(
+                "%r is longer than the %d tokens that the model takes and was cut; more such texts are only "
+                "counted",
+                _shortened(texts[0]),
+                self.context_length,
+            )
+        self.cut_texts.update(texts)
+
+
+class Tokenizer(CountsCuts, ABC):
+    """Frames encoded texts with start and end, cuts the over-long ones and counts how many it cut.
+
+    Attributes:
         vocab_size: number of ids.
         pad_id: id of padding.
         start_id: id before the words, by default the last but one.
         eot_id: id after the words, by default the last.
-        cut_texts: the different texts that have been cut so far.
     """
 
     pad_id = 0
@@ -52,11 +74,10 @@ class Tokenizer(ABC):
             raise TokenizerError(
                 f"context_length is {context_length}; start, one word and end need at least 3"
             )
-        self.context_length = context_length
+        super().__init__(context_length)
         self.vocab_size = vocab_size
         self.start_id = vocab_size - 2 if start_id is None else start_id
         self.eot_id = vocab_size - 1 if eot_id is None else eot_id
-        self.cut_texts: set[str] = set()
 
     @abstractmethod
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
@@ -85,25 +106,14 @@ class Tokenizer(ABC):
                 )
             framed = [self.start_id, *words[:room], self.eot_id]
             ids[row, : len(framed)] = torch.tensor(framed)
-        self._note_cut([text for text, words in zip(texts, rows, strict=True) if len(words) > room])
+        self.note_cut([text for text, words in zip(texts, rows, strict=True) if len(words) > room])
         return ids
 
-    def _note_cut(self, texts: Sequence[str]) -> None:
-        """Speak of the first cut at once; `cut_summary` has the number at the end of a run."""
-        if texts and not self.cut_texts:
-            _LOG.warning(
-                "%r is longer than the %d tokens that the model takes and was cut; more such texts are only "
-                "counted",
-                _shortened(texts[0]),
-                self.context_length,
-            )
-        self.cut_texts.update(texts)
 
-
-def tokenizers_of(model: nn.Module) -> list[Tokenizer]:
+def tokenizers_of(model: nn.Module) -> list[CountsCuts]:
     """The tokenizers that a model and its parts use, each once."""
     found = (getattr(module, "tokenizer", None) for module in model.modules())
-    return list({id(item): item for item in found if isinstance(item, Tokenizer)}.values())
+    return list({id(item): item for item in found if isinstance(item, CountsCuts)}.values())
 
 
 def cut_summary(texts: Collection[str], context_length: int) -> str | None:

@@ -7,12 +7,13 @@ Section 3.3 of the paper; control words after ControlCap (Zhao et al., ECCV 2024
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from refkit.data.arguments import require_choice
 from refkit.data.control_words import control_prompt, join_words
 from refkit.heads.language_model import LanguageModel
 from refkit.heads.precision import Precision
@@ -75,7 +76,9 @@ class CaptionHead(nn.Module):
         beams: of the search; 2 in the released configurations of DynRefer, 5 in the paper.
         longest: tokens written at most.
         length_penalty, repetition_penalty: of transformers' search, as released.
-        text_limit: tokens of captions and of control words at most, ends included.
+        text_limit: tokens of captions and of prompts at most, ends included; longer ones are cut and counted.
+        keep: what stays of a prompt that is longer: its ``start``, as released for control words, or its
+            ``end``, where a question stands.
         memory: add a learned vector to every control token (the released Vicuna variant has it but never
             adds it).
         batch: regions that are written about at once.
@@ -98,6 +101,7 @@ class CaptionHead(nn.Module):
         length_penalty: float = 0.0,
         repetition_penalty: float = 1.5,
         text_limit: int = 32,
+        keep: Literal["start", "end"] = "start",
         memory: bool = True,
         batch: int = 64,
         precision: str = "float32",
@@ -114,6 +118,7 @@ class CaptionHead(nn.Module):
         self.projection = nn.Linear(width, self.language_model.width)
         self.memory = nn.Parameter(torch.zeros(self.language_model.width)) if memory else None
         self.text_limit, self.batch, self.weight = text_limit, batch, weight
+        self.keep = require_choice("keep", keep, ("start", "end"))
         self.precision = Precision(precision)
         self.search: dict[str, Any] = {
             "num_beams": beams,
@@ -203,10 +208,11 @@ class CaptionHead(nn.Module):
 
     def _controls(self, texts: Sequence[str], like: Tensor) -> tuple[Tensor, Tensor]:
         model = self.language_model
-        return self._ids(texts, like, begin=model.begin_controls, end=model.end_controls)
+        ends = {"begin": model.begin_controls, "end": model.end_controls}
+        return self._ids(texts, like, **ends, keep=self.keep)
 
-    def _ids(self, texts: Sequence[str], like: Tensor, begin: bool, end: bool) -> tuple[Tensor, Tensor]:
-        ids, mask = self.tokenizer.encode(texts, self.text_limit, begin=begin, end=end)
+    def _ids(self, texts: Sequence[str], like: Tensor, **ends: Any) -> tuple[Tensor, Tensor]:
+        ids, mask = self.tokenizer.encode(texts, self.text_limit, **ends)
         return ids.to(like.device), mask.to(like.device)
 
 

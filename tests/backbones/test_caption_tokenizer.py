@@ -47,6 +47,18 @@ def test_long_texts_are_cut_and_keep_their_end(t5):
     assert mask.sum(dim=1).tolist() == [8, len(t5.ids("dog")) + 1]
 
 
+def test_long_prompts_can_lose_their_start_and_are_counted(t5, llama, caplog):
+    for words in (t5, llama):
+        words.cut_texts.clear()
+        long = "red dog " * 20 + "cat"
+        ids, _ = words.encode([long, "dog"], 8, begin=True, end=True, keep="end")
+        assert ids.shape == (2, 8)
+        assert words.decode(ids.tolist())[0].endswith("dog cat")
+        assert words.cut_texts == {long} and words.context_length == 8
+        assert "8 tokens" in caplog.text
+        assert words.encode([long], 2, begin=True, end=True, keep="end")[0].shape[1] <= 2
+
+
 def test_what_stands_behind_the_end_is_not_read(t5):
     dog, cat = t5.ids("dog"), t5.ids("cat")
     assert t5.decode([[0, *dog, 1, *cat], [0, *cat, t5.vocab_size + 5, 0], [0, 1], []]) == [

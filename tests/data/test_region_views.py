@@ -80,6 +80,7 @@ def test_fixed_views_and_task_priors():
         (lambda: build_selection("greedy"), "image_prior"),
         (lambda: build_selection({"type": "random", "views": 3}), "views"),
         (lambda: RegionViews(views=0), "views=0"),
+        (lambda: RegionViews(several="first"), "several='first'"),
     ],
 )
 def test_settings_that_do_not_fit(make, message):
@@ -224,9 +225,20 @@ def test_regions_without_pixels_are_refused(box, message):
         RegionViews()(sample, rng())
 
 
+def test_several_boxes_can_be_shown_as_one_region():
+    show = RegionViews(views=1, side=30, selection=[0], several="enclose")
+    shown = show(make_sample(boxes=[[10, 20, 40, 50], [30, 5, 60, 30]]), rng())
+    whole = show(make_sample(boxes=[[10, 5, 60, 50]]), rng())
+    np.testing.assert_array_equal(shown.extras["views"], whole.extras["views"])
+    assert len(shown.boxes) == 2
+    with pytest.raises(RegionError, match=r"region 1.*has no area"):
+        show(make_sample(boxes=[[10, 20, 40, 50], [30, 5, 30, 30]]), rng())
+
+
 def test_views_need_exactly_one_box():
-    with pytest.raises(RegionError, match="2 boxes"):
-        RegionViews()(make_sample(boxes=[[1, 1, 5, 5], [2, 2, 9, 9]]), rng())
+    for boxes, several in (([[1, 1, 5, 5], [2, 2, 9, 9]], "refuse"), (np.zeros((0, 4)), "enclose")):
+        with pytest.raises(RegionError, match=rf"record toy\.1: .*{len(boxes)} boxes"):
+            RegionViews(several=several)(make_sample(boxes=boxes), rng())
     with pytest.raises(RegionError, match=r"expected boxes \(R, 4\)"):
         check_regions(np.zeros(4), 8, 8)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from refkit.data.arguments import require_length
+from refkit.data.arguments import require_choice, require_length
 from refkit.data.transforms.primitives import canvas_image
 from refkit.data.view_selection import ViewSelection, build_selection
 from refkit.data.views import (
@@ -37,6 +37,8 @@ class RegionViews:
             `refkit.data.view_selection.build_selection`.
         keep_image: keep the picture in the sample. Models of regions do not look at it, and batches without
             it are small.
+        several: of a sample with several boxes ``enclose`` shows the smallest box around all of them, for
+            questions about more than one region; ``refuse`` takes no such sample.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class RegionViews:
         side: int = 224,
         selection: str | Sequence[float] | Mapping[str, Any] | ViewSelection = "image_prior",
         keep_image: bool = False,
+        several: Literal["refuse", "enclose"] = "refuse",
     ) -> None:
         if views < 1:
             raise ValueError(f"views={views}: expected at least 1")
@@ -52,24 +55,33 @@ class RegionViews:
         self.side = require_length("side", side)
         self.selection = build_selection(selection)
         self.keep_image = keep_image
+        self.several = require_choice("several", several, ("refuse", "enclose"))
 
     def __call__(self, sample: ReferringSample, rng: np.random.Generator) -> ReferringSample:
         """The sample with its views.
 
         Raises:
-            RegionError: there is not exactly one box, or it has no pixel of the picture.
+            RegionError: there is no box, there are several (see above), or one has no pixel of the picture.
         """
         image = canvas_image(sample)
-        if len(sample.boxes) != 1:
-            raise RegionError(
-                f"record {sample.id}: views are cut of one region, the sample has {len(sample.boxes)} boxes"
-            )
         try:
-            made = view_arrays(image, sample.boxes, self.views, self.selection, rng, self.side)
+            box = self._region(check_regions(sample.boxes, image.shape[1], image.shape[0]))
+            made = view_arrays(image, box, self.views, self.selection, rng, self.side)
         except RegionError as error:
             raise RegionError(f"record {sample.id}: {error}") from error
         extras = {**sample.extras, **{name: array[0] for name, array in made.items()}}
         return replace(sample, image=image if self.keep_image else None, extras=extras)
+
+    def _region(self, boxes: np.ndarray) -> np.ndarray:
+        """The one box ``(1, 4)`` of a sample."""
+        if len(boxes) > 1 and self.several == "enclose":
+            return np.concatenate((boxes[:, :2].min(0), boxes[:, 2:].max(0)))[None]
+        if len(boxes) != 1:
+            raise RegionError(
+                f"views are cut of one region, the sample has {len(boxes)} boxes; leave such records out, or "
+                'take several="enclose"'
+            )
+        return boxes
 
 
 def view_arrays(
