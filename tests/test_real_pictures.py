@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import copy
 import json
-from collections import defaultdict
+import runpy
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from refkit.data.dataset import MissingMaskError
-from refkit.data.records import read_records
+from refkit.data.record_file import RecordFile
+from refkit.data.records import iter_records, read_header, read_records
 from refkit.data.sources import import_source
 from refkit.engine import load_config, train
+from refkit.inference.inferencer import load_model
+from refkit.inference.prediction_run import PredictionRun
+from refkit.leaderboard.predictions import PredictionHeader, read_predictions
 from refkit.leaderboard.scoring import score
 from refkit.metrics.boxes import paired_iou
 from refkit.registry import DATASETS
+from refkit.structures import Prediction
 
 pytestmark = pytest.mark.shared
 
@@ -39,17 +45,25 @@ SPLITS = {
 }
 """Of every split: expressions, pictures, most expressions that one box per picture can answer."""
 
+CAPTIONS = {"all.jsonl": (218, 128, "man", 0.0982), "vg.jsonl": (769, 3, "cables are on the floor", 0.2093)}
+"""Of both files of captions: regions, pictures, and of the commonest captions the one with the best CIDEr."""
+
 
 @pytest.fixture(scope="module")
 def data_root(shared, tmp_path_factory):
-    """A data root as the config's header describes it."""
+    """A data root as the headers of the configs describe it."""
     root, source = tmp_path_factory.mktemp("data"), shared / "data" / "refcoco_images"
-    (root / "real").mkdir()
-    (root / "real" / "images").symlink_to(source / "images")
+    regions = shared / "data" / "vg_regions"
+    (root / "real" / "images").mkdir(parents=True)
+    for picture in (*(source / "images").iterdir(), *(regions / "images").iterdir()):
+        (root / "real" / "images" / picture.name).symlink_to(picture)
     lines = [source / "records.jsonl"]
     name = "refcoco-family.mixed.all"
     import_source("jsonl", lines, root / "real" / "all.jsonl", name=name, image_root="real")
     import_source("jsonl", lines, root / "real" / "splits", image_root="real")
+    import_source("jsonl", [regions / "records.jsonl"], root / "real" / "vg.jsonl", image_root="real")
+    for file in CAPTIONS:
+        import_source("captions", [root / "real" / file], root / "real" / "captions" / file, tagger="rules")
     return root
 
 
@@ -143,3 +157,83 @@ def test_objects_without_a_mask_are_counted_and_left_out(data_root, monkeypatch)
     assert sample.masks.shape == (1, 192, 192) and sample.masks.dtype == bool
     with pytest.raises(MissingMaskError, match="235 of 427 records"):
         DATASETS.build({**config.train_dataloader.dataset, "without_mask": "refuse"})
+
+
+@pytest.mark.parametrize("file", list(CAPTIONS))
+def test_regions_with_their_captions(data_root, file):
+    header, records = read_records(data_root / "real" / "captions" / file)
+    assert (header.records, header.images) == CAPTIONS[file][:2]
+    assert header.task == ["caption"] and header.extra["tagger"] == "rules"
+    said = {record.object: [] for record in records}
+    for record in read_records(data_root / "real" / file)[1]:
+        said[record.object] += [] if record.text in said[record.object] else [record.text]
+    for record in records:
+        assert record.references == said[record.object]
+        assert len(record.facts["phrases"]) == len(record.references) and len(record.targets) == 1
+
+
+def one_caption_for_all(records, caption):
+    header = PredictionHeader.answering(read_header(records), "the same caption always")
+    return header, {record.id: Prediction(record.id, caption=caption) for record in iter_records(records)}
+
+
+@pytest.mark.parametrize("file", list(CAPTIONS))
+def test_the_commonest_caption_says_little(data_root, file):
+    records = data_root / "real" / "captions" / file
+    counts = Counter(text for record in iter_records(records) for text in record.references)
+    most = max(counts.values())
+    ciders = {
+        caption: score(records, one_caption_for_all(records, caption), "caption/region", draws=0)
+        .metrics["cider"]
+        .value
+        for caption, count in counts.items()
+        if count == most
+    }
+    best = max(ciders, key=ciders.get)
+    assert (best, round(ciders[best], 4)) == CAPTIONS[file][2:]
+
+
+@pytest.fixture(scope="module")
+def few_captions(data_root, tmp_path_factory):
+    """DynRefer's run on eight regions of each set: its work directory, records and metrics."""
+    script = runpy.run_path(str(FOLDER.parent / "tools" / "train_refshapes_spm.py"))
+    work_dir, folder = tmp_path_factory.mktemp("run"), data_root / "real" / "captions"
+    texts = script["recorded_texts"]([folder / file for file in CAPTIONS])
+    (work_dir / "captions.spm").write_bytes(script["train"](texts, 1000, t5=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REFKIT_DATA", str(data_root))
+        config = load_config(FOLDER / "dynrefer" / "dynrefer_small_real_pictures.py")
+        config.model.heads.caption.tokenizer.model = str(work_dir / "captions.spm")
+        for loader in (config.train_dataloader, config.val_dataloader):
+            loader.update(num_workers=0, persistent_workers=False, batch_size=8)
+            loader.dataset = copy.deepcopy(loader.dataset)
+        for part in (*config.train_dataloader.dataset.members, config.val_dataloader.dataset):
+            part.update(max_records=8)
+        config.train_cfg.update(max_epochs=10, val_interval=10)
+        config.default_hooks.logger.interval = config.default_hooks.runtime_info.interval = 1
+        config.log_processor.window_size = 1
+        yield work_dir, folder / "vg.jsonl", train(config, work_dir)
+
+
+def test_first_captions_are_learnt(few_captions):
+    work_dir, _, metrics = few_captions
+    (log,) = work_dir.glob("*/vis_data/scalars.json")
+    losses = [entry["loss"] for line in log.read_text().splitlines() if "loss" in (entry := json.loads(line))]
+    assert len(losses) == 20
+    assert losses[-1] < 0.6 * losses[0]
+    assert metrics["caption/region/rouge_l"] > 0.1
+    assert metrics["caption/region/invalid"] == 0
+
+
+def test_prediction_file_of_captions_is_the_runs_own(few_captions, data_root, tmp_path):
+    work_dir, records, metrics = few_captions
+    predictions = work_dir / "predictions" / "vg.1_2-captions.all.jsonl"
+    result = score(records, predictions, "caption/region", allow_partial=True, draws=0)
+    for name, cell in result.metrics.items():
+        np.testing.assert_equal(metrics[f"caption/region/{name}"], cell.value)
+    run = PredictionRun(limit=8, data_root=data_root)
+    run.execute(load_model(work_dir), RecordFile(records), tmp_path / "again.predictions.jsonl")
+    again = read_predictions(tmp_path / "again.predictions.jsonl")[1]
+    assert {key: answer.caption for key, answer in again.items()} == {
+        key: answer.caption for key, answer in read_predictions(predictions)[1].items()
+    }

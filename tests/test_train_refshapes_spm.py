@@ -9,6 +9,7 @@ from sentencepiece import SentencePieceProcessor
 
 from refkit.backbones import SentencePieceTokenizer, T5Tokenizer
 from refkit.data.control_words import control_prompt
+from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.data.refshapes.dataset import RefShapesDataset, RefShapesObjects
 from refkit.data.refshapes.expressions import vocabulary
 
@@ -52,6 +53,25 @@ def test_captions_and_prompts_of_objects_come_back(captions):
     ids, mask = captions.encode(texts, 32, begin=False, end=True)
     assert mask.sum(dim=1).max() < 32 and not (ids == 2).any()
     assert captions.decode(ids.tolist()) == texts
+
+
+def test_a_vocabulary_of_recorded_captions(script, tmp_path, monkeypatch):
+    image = ImageRef("a.png", 60, 40)
+    said = [["The RED car.", "a car, parked"], ["a dog's ears"]]
+    records = [
+        Record(f"r{number}", image, targets=[Target((1.0, 2.0, 30.0, 20.0))], references=references)
+        for number, references in enumerate(said)
+    ]
+    for number, record in enumerate(records):
+        write_records(tmp_path / f"{number}.jsonl", Header("mine", "own", "all", task=["caption"]), [record])
+    files = [str(tmp_path / f"{number}.jsonl") for number in range(2)]
+    out = tmp_path / "words.spm"
+    monkeypatch.setattr("sys.argv", ["x", "--t5", "--out", str(out), "--pieces", "60", "--records", *files])
+    script["main"]()
+    tokenizer = T5Tokenizer(out)
+    texts = ["the red car", "a car, parked", "a dog's ears", control_prompt(())]
+    ids, _ = tokenizer.encode(texts, 64, begin=False, end=True)
+    assert not (ids == 2).any() and tokenizer.decode(ids.tolist()) == texts
 
 
 def test_every_word_of_refshapes_is_one_piece_and_none_is_unknown(shipped):

@@ -1,26 +1,33 @@
-"""Trains the SentencePiece vocabularies of the small models on RefShapes texts.
+"""Trains the SentencePiece vocabularies of small models, on RefShapes texts or on captions of your own.
 
 The shipped files are what this writes with its defaults, the second one for the small T5 of captions::
 
     python tools/train_refshapes_spm.py --out model_zoo/refshapes/refshapes.spm
     python tools/train_refshapes_spm.py --t5 --out model_zoo/refshapes/refshapes_t5.spm
 
-Equal options give equal pieces. Texts are the expressions and captions of drawn scenes, lower-cased as
-`SentencePieceTokenizer` reads them, and the closed word list of RefShapes, so that no word of it is unknown;
-for T5, captions of objects and prompts of control words, with T5's numbers for special pieces.
+With records of captions, as for configs/dynrefer/dynrefer_small_real_pictures.py, it is made of these::
+
+    python tools/train_refshapes_spm.py --t5 --records a.jsonl b.jsonl --pieces 1000 --out captions.spm
+
+Equal options give equal pieces. Texts of RefShapes are the expressions and captions of drawn scenes,
+lower-cased as `SentencePieceTokenizer` reads them, and the closed word list of RefShapes, so that no word of
+it is unknown; for T5, captions of objects and prompts of control words, with T5's numbers for special pieces.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
 from tqdm import tqdm
 
+from refkit.data.caption_text import normalise_caption
 from refkit.data.control_words import control_prompt
 from refkit.data.files import atomic_write
+from refkit.data.records import iter_records
 from refkit.data.refshapes.expressions import vocabulary
 from refkit.data.refshapes.region_captions import object_captions, tags_of
 from refkit.data.refshapes.world import imagine
@@ -48,6 +55,13 @@ def caption_texts(seed: int, scenes: int) -> list[str]:
         for number, item in enumerate(situation.items):
             found += [*object_captions(situation, number), control_prompt(tags_of(item))]
     return [text.lower() for text in found]
+
+
+def recorded_texts(files: Sequence[Path]) -> list[str]:
+    """References of all records, as `RegionCaption` makes them, and what ends a prompt of control words."""
+    records = (record for file in files for record in iter_records(file))
+    captions = (normalise_caption(text) for record in records for text in record.references or ())
+    return [control_prompt(()), *filter(None, captions)]
 
 
 def train(lines: list[str], pieces: int = PIECES, t5: bool = False) -> bytes:
@@ -85,8 +99,12 @@ def main() -> None:
     parser.add_argument(
         "--t5", action="store_true", help="for the small T5: its numbers, captions and prompts"
     )
+    parser.add_argument(
+        "--records", type=Path, nargs="+", help="learn from the captions of these records files instead"
+    )
     options = parser.parse_args()
-    lines = (caption_texts if options.t5 else texts)(options.seed, options.scenes)
+    drawn = caption_texts if options.t5 else texts
+    lines = recorded_texts(options.records) if options.records else drawn(options.seed, options.scenes)
     print(atomic_write(options.out, train(lines, options.pieces, options.t5)))
 
 
