@@ -28,7 +28,7 @@ def command(
     ] = None,
     all_boxes: Annotated[
         Path | None,
-        typer.Option(help="JSON file with a list of [left, top, right, bottom].", show_default=False),
+        typer.Option(help=r"JSON file with a list of \[left, top, right, bottom].", show_default=False),
     ] = None,
     task: Annotated[
         list[str] | None,
@@ -41,6 +41,9 @@ def command(
         list[str] | None,
         typer.Option(help="What captions are to speak about; repeat for several.", show_default=False),
     ] = None,
+    ask: Annotated[
+        str, typer.Option(help="A question about every region, to a model that answers some.")
+    ] = "",
     out: Annotated[Path, typer.Option(help="The picture with the answers, .png or .jpg.")] = Path(
         "described.png"
     ),
@@ -67,7 +70,7 @@ def command(
         from refkit.inference.inferencer import load_model
 
         inferencer = load_model(model, device, precision.value)
-        told = describe(inferencer, pixels, regions, task, word or ())
+        told = describe(inferencer, pixels, regions, task, word or (), question=ask)
     answer: dict[str, Any] = {"image": str(image), "width": pixels.shape[1], "height": pixels.shape[0]}
     answer["regions"] = [_as_json(each) for each in told]
     answer |= {"model": inferencer.name, "checkpoint": inferencer.checkpoint}
@@ -112,18 +115,13 @@ def _as_json(told: Description) -> dict[str, Any]:
 def _drawn(pixels: np.ndarray, told: list[Description], show_views: bool) -> Image.Image:
     from PIL import Image
 
-    from refkit.data import draw
-    from refkit.inference.view_drawing import draw_views, views_page
+    from refkit.inference.view_drawing import draw_regions, draw_views, views_page
 
-    picture = Image.fromarray(pixels)
-    if show_views:
-        return views_page([draw_views(picture, each.box, each.ratios, _summary(each)) for each in told])
-    for number, each in enumerate(told):
-        ink = draw.colour(number)
-        draw.draw_box(picture, each.box, ink)
-        draw.draw_label(picture, str(number + 1), (each.box[0], each.box[1]), ink)
-    text = "   ".join(f"{number + 1}: {_summary(each)}" for number, each in enumerate(told))
-    return draw.captioned(picture, text, max(picture.width, 360), lines=2 + 2 * len(told))
+    picture, texts = Image.fromarray(pixels), [_summary(each) for each in told]
+    if not show_views:
+        return draw_regions(picture, [each.box for each in told], texts)
+    strips = zip(told, texts, strict=True)
+    return views_page([draw_views(picture, each.box, each.ratios, text) for each, text in strips])
 
 
 def _summary(told: Description) -> str:

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from refkit.data.collate import collate
 from refkit.data.transforms.compose import Compose
+from refkit.data.transforms.conversation import Conversation
 from refkit.data.views import check_regions
 from refkit.inference.inferencer import Inferencer
 from refkit.inference.question import Picture, QuestionError, read_picture
@@ -48,6 +49,7 @@ def describe(
     tasks: Sequence[str] | None = None,
     words: Sequence[str] = (),
     batch_size: int = 16,
+    question: str = "",
 ) -> list[Description]:
     """What a model says about regions of one picture, in order.
 
@@ -58,9 +60,12 @@ def describe(
         tasks: out of `refkit.models.dynrefer.TASKS`, by default those of the model.
         words: control words that captions are to speak about, behind the tags that the model finds.
         batch_size: regions per forward pass; views that several of them share are encoded once.
+        question: about every region, to a model that was trained to answer some (`Conversation` in its
+            pipeline); the answer is the caption.
 
     Raises:
-        QuestionError: a model that does not describe regions, or no boxes.
+        QuestionError: a model that does not describe regions, no boxes, a question to a model that takes
+            none, or no question to one that does.
         RegionError: a box that is not finite, is reversed, has no area or lies outside the picture.
         TaskError: a task that the model has no head for.
         ImageError: the file is missing or cannot be read.
@@ -72,11 +77,12 @@ def describe(
         raise QuestionError("no boxes: say which regions to describe")
     regions = check_regions(np.asarray(boxes, np.float64), *size)
     transforms = Compose(list(inferencer.pipeline))
+    _check_question(inferencer.name, transforms, question)
     told: list[Description] = []
     starts = range(0, len(regions), batch_size)
     for start in tqdm(starts, "describe", unit_scale=batch_size, unit=" regions", delay=2.0, leave=False):
         rows = range(start, min(start + batch_size, len(regions)))
-        samples = [_sample(row, regions[row], pixels, words) for row in rows]
+        samples = [_sample(row, regions[row], pixels, words, question) for row in rows]
         shown = [
             transforms(sample, np.random.default_rng((0, 0, row)))
             for row, sample in zip(rows, samples, strict=True)
@@ -118,7 +124,19 @@ def _region_model(inferencer: Inferencer) -> DynRefer:
     return model
 
 
-def _sample(row: int, box: np.ndarray, pixels: np.ndarray, words: Sequence[str]) -> ReferringSample:
+def _check_question(name: str, transforms: Compose, question: str) -> None:
+    asks = any(isinstance(transform, Conversation) for transform in transforms.transforms)
+    if asks and not question.strip():
+        raise QuestionError(f"the model {name!r} answers questions about regions: ask one (--ask)")
+    if question and not asks:
+        raise QuestionError(
+            f"the model {name!r} takes no questions; what its captions speak about is led by words (--word)"
+        )
+
+
+def _sample(
+    row: int, box: np.ndarray, pixels: np.ndarray, words: Sequence[str], question: str
+) -> ReferringSample:
     frame = Frame.identity(pixels.shape[1], pixels.shape[0])
     meta = {"control_words": list(words)}
-    return ReferringSample(str(row), "", frame, pixels, box[None].astype(np.float32), meta=meta)
+    return ReferringSample(str(row), question, frame, pixels, box[None].astype(np.float32), meta=meta)

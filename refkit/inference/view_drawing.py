@@ -1,4 +1,4 @@
-"""Draws which views of a region a model was shown, for `refkit describe --show-views`."""
+"""Draws what `refkit describe` tells: regions and what was said of them, and the views that were shown."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from refkit.data.views import check_regions, crop_boxes, cut_views, regions_in_v
 
 _GAP = 8
 _PAPER: draw.Colour = (250, 250, 248)
+_LEAST_WIDTH = 480
+_MOST_LINES, _LETTERS = 4, 13
 
 
 def draw_views(
@@ -41,6 +43,31 @@ def draw_views(
         tiles.append(tile)
     strip = _beside_each_other(tiles)
     return draw.captioned(strip, text, strip.width, lines=2) if text else strip
+
+
+def draw_regions(
+    image: Image.Image, boxes: Sequence[Sequence[float]], texts: Sequence[str], width: int = _LEAST_WIDTH
+) -> Image.Image:
+    """The picture with its regions outlined and numbered, and below it what was said about each.
+
+    Args:
+        image: RGB, the original picture.
+        boxes: of the regions, xyxy pixels of ``image``.
+        texts: one per region.
+        width: smaller pictures are enlarged to this width, so that numbers do not hide what they name.
+    """
+    scale = max(1.0, width / image.width)
+    size = round(image.width * scale), round(image.height * scale)
+    page = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    for number, box in enumerate(boxes):
+        left, top, right, bottom = (scale * float(edge) for edge in box)
+        draw.draw_box(page, (left, top, right, bottom), draw.colour(number), width=2)
+        draw.draw_label(page, str(number + 1), (left, top), draw.colour(number))
+    for number, text in enumerate(texts):
+        told = f"{number + 1}: {text}"
+        lines = len(draw.wrapped(told, page.width - 6, _MOST_LINES, draw.font(_LETTERS)))
+        page = draw.captioned(page, told, page.width, lines, _LETTERS)
+    return page
 
 
 def views_page(strips: Sequence[Image.Image]) -> Image.Image:

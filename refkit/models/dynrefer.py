@@ -112,7 +112,7 @@ class DynRefer(HeadedModel):
 
         Tags that a head finds lead the caption, in the order of the list, before the control words of
         ``meta["control_words"]``; so they are part of an answer with a caption. An instruction in
-        ``meta["prompt"]`` takes the place of both.
+        ``meta["prompt"]`` takes the place of both, and then no tags are looked for.
 
         Args:
             inputs: see `RegionEncoder.forward`.
@@ -132,8 +132,10 @@ class DynRefer(HeadedModel):
         self, features: Features, data_samples: Sequence[ReferringSample], tasks: Sequence[str]
     ) -> list[Prediction]:
         """`predict`, from embeddings that are there already, for tasks that heads answer."""
-        heads = self._needed(tasks)
-        self._fill_tables(heads, (*tasks, "tags"))
+        led = "caption" in tasks and not all(sample.meta.get("prompt") for sample in data_samples)
+        wanted = (*tasks, "tags") if led else tuple(tasks)
+        heads = self._needed(wanted)
+        self._fill_tables(heads, wanted)
         answers = [Prediction(sample.id) for sample in data_samples]
         for head in heads:
             if isinstance(head, CaptionHead):
@@ -143,7 +145,6 @@ class DynRefer(HeadedModel):
                 ]
                 told = head.predict(features, data_samples, controls=controls)
             else:
-                wanted = (*tasks, "tags") if "caption" in tasks else tasks
                 told = head.predict(features, data_samples, wanted)
             answers = [merged(pair) for pair in zip(told, answers, strict=True)]
         return answers
@@ -187,8 +188,7 @@ class DynRefer(HeadedModel):
 
     def _needed(self, asked: Sequence[str]) -> list[Any]:
         """Heads in the order in which they are run: captions last, for tags lead them."""
-        wanted = {*asked, "tags"} if "caption" in asked else set(asked)
-        heads = [head for head in self.active_heads() if not wanted.isdisjoint(head.tasks)]
+        heads = [head for head in self.active_heads() if not set(asked).isdisjoint(head.tasks)]
         return sorted(heads, key=lambda head: isinstance(head, CaptionHead))
 
     def _recognisers(self) -> list[RecognitionHead]:

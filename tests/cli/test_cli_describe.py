@@ -20,18 +20,29 @@ from refkit.inference.model_config import ModelConfig
 from refkit.zoo.weights import save_weights
 
 
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("regions")
+def saved(folder, *first):
+    """A tiny model as one file, with transforms before its views."""
     config = tiny.dynrefer_config(folder, data_preprocessor={"type": ReferringPreprocessor})
     words = {"type": "WordTokenizer", "vocabulary": str(folder / "words.json"), "context_length": 12}
     config["text_encoder"]["tokenizer"] = words
     config["heads"]["caption"]["tokenizer"] = {"type": "T5Tokenizer", "model": str(folder / "words.spm")}
     model = tiny.build(config)
     views = {"type": "RegionViews", "views": 2, "side": 32, "selection": [0.0, 0.5]}
-    stored = self_contained(ModelConfig.checked({"model": config, "pipeline": [views]}, "here"), model)
+    stored = self_contained(
+        ModelConfig.checked({"model": config, "pipeline": [*first, views]}, "here"), model
+    )
     plain = {"model": stored.model, "pipeline": stored.pipeline}
     return save_weights(model, folder / "regions.safetensors", plain)
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("regions"))
+
+
+@pytest.fixture(scope="module")
+def questions(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("questions"), {"type": "Conversation", "training": False})
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +83,22 @@ def test_many_regions_one_task_and_their_views(weights, picture, tmp_path):
     assert all(set(region) == {"box", "views", "categories"} for region in regions)
     with Image.open(out) as drawn:
         assert drawn.height > 3 * 200
+
+
+def test_a_question_about_every_region(questions, weights, picture):
+    box = ["--box", "10,5,50,40", "--box", "70,20,90,58", "--task", "caption", "--json-only"]
+    answers = []
+    for question in ("red dog ?", "cat left of the circle ?"):
+        result = run(picture, "--model", questions, *box, "--ask", question)
+        assert result.exit_code == 0, result.stderr
+        answers.append([region["caption_score"] for region in json.loads(result.stdout)["regions"]])
+    assert len(answers[0]) == 2 and answers[0] != answers[1]
+    for model, asked, message in (
+        (questions, [], "--ask"),
+        (weights, ["--ask", "why?"], "takes no questions"),
+    ):
+        result = run(picture, "--model", model, *box, *asked)
+        assert result.exit_code == 2 and message in " ".join(result.stderr.split())
 
 
 def test_regions_of_one_batch_are_described_as_if_alone(weights, picture):

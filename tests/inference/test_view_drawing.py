@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from refkit.data.views import RegionError
-from refkit.inference.view_drawing import draw_views, views_page
+from refkit.inference.view_drawing import draw_regions, draw_views, views_page
 
 
 def picture(width=120, height=80):
@@ -43,3 +43,14 @@ def test_texts_stand_below_and_strips_below_each_other():
 def test_regions_without_pixels_are_refused():
     with pytest.raises(RegionError, match="outside"):
         draw_views(picture(), [130, 20, 160, 50], [0])
+
+
+def test_regions_are_outlined_in_a_picture_that_is_large_enough_to_read():
+    from refkit.data.draw import COLOURS
+
+    plain = draw_regions(picture(), [[30, 20, 60, 50]], [""], width=240)
+    page = draw_regions(picture(), [[30, 20, 60, 50], [0, 0, 9, 9]], ["a wall", "grey " * 90], width=240)
+    assert plain.width == page.width == 240 and page.height > plain.height > 160
+    outlined = np.argwhere((np.asarray(page)[:160] == COLOURS[0]).all(axis=2))
+    assert (abs(outlined.max(axis=0) - (100, 120)) <= 1).all()
+    assert draw_regions(picture(300, 100), [[1, 1, 9, 9]], ["x"], width=240).width == 300

@@ -102,6 +102,11 @@ def test_tags_lead_the_caption_and_words_of_the_user_follow(model):
     assert prompts == ["what is red ?"] * 2
 
 
+def test_a_question_needs_no_tags(model):
+    assert all(told.tags is None for told in answers(model, ["caption"], prompt="what is red ?"))
+    assert all(told.tags is not None for told in answers(model, ["caption", "tags"], prompt="what is red ?"))
+
+
 def test_other_tasks_are_refused(model, config):
     with pytest.raises(TaskError, match="answers 'colour'; it answers tags, attributes, categories, caption"):
         answers(model, ["colour"])
