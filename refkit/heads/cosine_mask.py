@@ -13,7 +13,9 @@ from typing import Any, Literal
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from refkit.heads.folded_norm import fold_batch, fold_running
 from refkit.heads.mask_branch import MaskBranch, cells_to_map
 from refkit.registry import MODELS
 from refkit.structures import Features
@@ -65,12 +67,11 @@ class CosineMaskHead(MaskBranch):
         sentence = self._sentence(features)
         for step in range(self.steps - 1):
             tokens = self.upsample(tokens, step).relu_()
-        if self.norms[-1].training:
-            cells = cosines(self.upsample(tokens, self.steps - 1), sentence)
-        else:
-            # The last step is the largest by far: one of its four parts is in memory at a time.
-            parts = zip(*self._folded(self.steps - 1), strict=True)
-            cells = torch.stack([cosines(F.linear(tokens, *part), sentence) for part in parts], dim=-1)
+        # The last step is the largest by far: its output is not normalised, and in evaluation one of its four
+        # parts is in memory at a time.
+        maps, shift = self._folded(self.steps - 1, tokens)
+        parts = [cosines(F.linear(tokens, part, shift), sentence) for part in maps]
+        cells = torch.stack(parts, dim=-1)
         return cells_to_map(cells.flatten(1) * self.scale, features.grid, self.steps)
 
     def upsample(self, tokens: Tensor, step: int) -> Tensor:
@@ -79,24 +80,30 @@ class CosineMaskHead(MaskBranch):
         The four parts of a token stand side by side, row-major.
         """
         norm: Any = self.norms[step]
-        if not norm.training:
-            weight, shift = self._folded(step)
-            return F.linear(tokens, weight.flatten(0, 1), shift.flatten()).reshape(
-                len(tokens), -1, tokens.shape[-1]
-            )
-        divided = F.linear(tokens, _as_matrices(self.convolutions[step]).flatten(0, 1))
-        return norm(divided.reshape(-1, tokens.shape[-1])).view(len(tokens), -1, tokens.shape[-1])
+        if norm.training:
+            divided = F.linear(tokens, self._maps(step).flatten(0, 1))
+            return norm(divided.reshape(-1, tokens.shape[-1])).view(len(tokens), -1, tokens.shape[-1])
+        maps, shift = self._folded(step, tokens)
+        divided = F.linear(tokens, maps.flatten(0, 1), shift.repeat(len(maps)))
+        return divided.reshape(len(tokens), -1, tokens.shape[-1])
 
     def tensors(self, features: Features) -> dict[str, Tensor]:
         """``mask_logits (B, 1, rows * 2 ** steps, columns * 2 ** steps)``."""
         return {"mask_logits": self(features)}
 
-    def _folded(self, step: int) -> tuple[Tensor, Tensor]:
-        """Matrices ``(4, C, C)`` and shifts ``(4, C)`` of a step, its running statistics folded in."""
+    def _folded(self, step: int, tokens: Tensor) -> tuple[Tensor, Tensor]:
+        """Matrices ``(4, C, C)`` and shifts ``(C,)`` of a step with its normalisation folded in."""
         norm: Any = self.norms[step]
-        scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        shift = norm.bias - norm.running_mean * scale
-        return _as_matrices(self.convolutions[step]) * scale[:, None], shift.expand(4, -1)
+        return (
+            fold_batch(norm, self._maps(step), tokens)
+            if norm.training
+            else fold_running(norm, self._maps(step))
+        )
+
+    def _maps(self, step: int) -> Tensor:
+        """The kernel ``(in, out, 2, 2)`` of a step as ``(4, out, in)``: a matrix for each part of a token."""
+        convolution: Any = self.convolutions[step]
+        return convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
 
     def _sentence(self, features: Features) -> Tensor:
         sentence, width = features.sentence, features.visual.shape[-1]
@@ -113,11 +120,25 @@ class CosineMaskHead(MaskBranch):
 def cosines(tokens: Tensor, sentence: Tensor) -> Tensor:
     """Cosine ``(B, N)`` float32 of tokens ``(B, N, C)`` and a unit vector ``(B, C)`` of each sample."""
     with torch.autocast(tokens.device.type, enabled=False):
-        tokens = tokens.float()
-        product = torch.bmm(tokens, sentence[..., None])[..., 0]
-        return product / torch.linalg.vector_norm(tokens, dim=-1).clamp_min(_EPS)
+        return _Cosines.apply(tokens, sentence)
 
 
-def _as_matrices(convolution: Any) -> Tensor:
-    """Weight ``(in, out, 2, 2)`` as ``(4, out, in)``: one matrix for each part of a token."""
-    return convolution.weight.permute(2, 3, 1, 0).flatten(0, 1)
+class _Cosines(torch.autograd.Function):
+    """Keeps the tokens as they are, float32 or bfloat16: no normalised copy for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, tokens: Tensor, sentence: Tensor) -> Tensor:
+        lengths = torch.linalg.vector_norm(tokens, dim=-1, dtype=torch.float32).clamp_min_(_EPS)
+        cosine = torch.bmm(tokens.float(), sentence[..., None].float())[..., 0] / lengths
+        ctx.save_for_backward(tokens, sentence, lengths, cosine)
+        return cosine
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        tokens, sentence, lengths, cosine = ctx.saved_tensors
+        dtype, weights = tokens.dtype, gradient / lengths
+        to_tokens = torch.bmm(weights[..., None].to(dtype), sentence[:, None].to(dtype))
+        to_tokens.addcmul_(tokens, (weights * cosine / lengths).to(dtype)[..., None], value=-1)
+        to_sentence = torch.bmm(weights[:, None].to(dtype), tokens)[:, 0]
+        return to_tokens, to_sentence.to(sentence.dtype)
