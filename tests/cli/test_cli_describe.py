@@ -8,41 +8,25 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 from PIL import Image
+from tiny_describer import save_tiny_describer
 from tiny_grounder import save_tiny_model
 from typer.testing import CliRunner
 
 from refkit.cli.main import app
-from refkit.data.preprocessor import ReferringPreprocessor
 from refkit.inference.describing import describe
-from refkit.inference.export import self_contained
 from refkit.inference.inferencer import load_model
-from refkit.inference.model_config import ModelConfig
-from refkit.zoo.weights import save_weights
-
-
-def saved(folder, *first):
-    """A tiny model as one file, with transforms before its views."""
-    config = tiny.dynrefer_config(folder, data_preprocessor={"type": ReferringPreprocessor})
-    words = {"type": "WordTokenizer", "vocabulary": str(folder / "words.json"), "context_length": 12}
-    config["text_encoder"]["tokenizer"] = words
-    config["heads"]["caption"]["tokenizer"] = {"type": "T5Tokenizer", "model": str(folder / "words.spm")}
-    model = tiny.build(config)
-    views = {"type": "RegionViews", "views": 2, "side": 32, "selection": [0.0, 0.5]}
-    stored = self_contained(
-        ModelConfig.checked({"model": config, "pipeline": [*first, views]}, "here"), model
-    )
-    plain = {"model": stored.model, "pipeline": stored.pipeline}
-    return save_weights(model, folder / "regions.safetensors", plain)
 
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("regions"))
+    return save_tiny_describer(tmp_path_factory.mktemp("regions"))
 
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("questions"), {"type": "Conversation", "training": False})
+    return save_tiny_describer(
+        tmp_path_factory.mktemp("questions"), {"type": "Conversation", "training": False}
+    )
 
 
 @pytest.fixture(scope="module")
