@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_describer import save_tiny_describer
 from tiny_grounder import json_lines, save_tiny_model, write_tiny_records
 from typer.testing import CliRunner
 
@@ -17,7 +18,7 @@ from refkit.cli.main import app
 from refkit.data.records import Header, ImageRef, Record, RecordFile, Target, write_records
 from refkit.inference.drawing import PREDICTED, TRUE
 from refkit.inference.page import draw_prediction_page
-from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.leaderboard.predictions import PredictionHeader, read_predictions, write_predictions
 from refkit.leaderboard.scoring import score
 from refkit.structures import Prediction
 
@@ -233,3 +234,23 @@ def test_the_page_shows_masks_of_records_and_of_predictions(tmp_path):
     outlines = [np.nonzero((pixels == ink).all(axis=-1))[1] for ink in (TRUE, PREDICTED)]
     assert outlines[0].max() < 140 <= outlines[1].min()
     assert len(outlines[0]) > 200 and len(outlines[1]) > 200
+
+
+def test_a_model_of_regions_needs_no_expression(tmp_path):
+    Image.new("RGB", (96, 60), (90, 120, 30)).save(tmp_path / "0.png")
+    boxes = [(10.0, 5.0, 50.0, 40.0), (70.0, 20.0, 90.0, 58.0)]
+    records = [
+        Record(f"c.{number}", ImageRef("0.png", 96, 60), None, [Target(box)], references=["a dog"])
+        for number, box in enumerate(boxes)
+    ]
+    write_records(tmp_path / "r.jsonl", Header("mine", "own", "val", task=["caption"]), records)
+    out, page = tmp_path / "x.predictions.jsonl", tmp_path / "page.png"
+    given = ["predict", tmp_path / "r.jsonl", "--model", save_tiny_describer(tmp_path), "--out", out]
+    given += ["--image-root", tmp_path, "--page", page, "--device", "cpu"]
+    result = CliRunner().invoke(app, list(map(str, given)))
+    assert result.exit_code == 0, result.stderr
+    answers = read_predictions(out)[1]
+    assert [tuple(answers[record.id].boxes[0]) for record in records] == boxes
+    assert all(answer.caption for answer in answers.values())
+    with Image.open(page) as drawn:
+        assert drawn.width == 2 * 288 + 8
