@@ -79,7 +79,8 @@ def command(
         return
     console = Console()
     console.print(render(result, beside))
-    console.print(get_protocol(protocol).text, style="dim", highlight=False, markup=False)
+    text = " ".join(get_protocol(protocol).text.split())
+    console.print(text, style="dim", highlight=False, markup=False)
 
 
 def _score_all(records: Path, predictions: Path, json: Path | None, options: dict[str, Any]) -> None:

@@ -69,7 +69,7 @@ def evaluate(
     with collection_paused():
         answers = _load_answers(predictions)
         truth = Truth(records)
-        truth.check_stated_digest(answers, chosen)
+        truth.check_header(answers, chosen)
         pairing = Pairing(truth, answers, samples, allow_partial)
         evaluation = chosen.evaluate(iter(pairing))
     truth.check_found_digest(answers, chosen)

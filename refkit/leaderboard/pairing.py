@@ -19,7 +19,7 @@ from refkit.leaderboard.box_spaces import implausible
 from refkit.leaderboard.breakdowns.samples import Samples
 from refkit.leaderboard.predictions import PredictionFile
 from refkit.metrics.breakdown import Groups
-from refkit.metrics.protocol import Protocol
+from refkit.metrics.protocol import Protocol, protocols
 from refkit.structures import Prediction
 
 BAR: dict[str, Any] = {"unit": " records", "unit_scale": True, "delay": 2.0, "disable": None, "leave": False}
@@ -86,8 +86,18 @@ class Truth:
             )
         self.header = replace(self.header, digest=plain, digest_masks=masks)
 
-    def check_stated_digest(self, answers: PredictionFile, protocol: Protocol) -> None:
-        """Refuse other records before anything is computed, as far as the header states its digest."""
+    def check_header(self, answers: PredictionFile, protocol: Protocol) -> None:
+        """Refuse records of other tasks, and other records as far as the header states its digest.
+
+        Raises:
+            ScoringError: what the protocol scores is not what the records are for, or the digests differ.
+        """
+        if protocol.task not in self.header.task:
+            fitting = [one.id for one in protocols().values() if one.task in self.header.task]
+            raise ScoringError(
+                f"{self.name} ({self.header.name}) are records for {', '.join(self.header.task)}, and "
+                f"{protocol.id} scores {protocol.task}; protocols for these records: {', '.join(fitting)}"
+            )
         if self._digest(protocol):
             self.check_found_digest(answers, protocol)
 

@@ -15,6 +15,8 @@ from refkit.leaderboard.result import Cell, Metric, Result
 
 FEW = 30
 SHOWN_GROUPS = 15
+NOUNS = {"caption": "regions", "attributes": "regions", "categories": "regions", "captions": "pictures"}
+"""What a record stands for, by the field of the answers that a protocol reads."""
 
 
 def to_json(result: Result, baselines: Mapping[str, Result] | None = None) -> str:
@@ -54,7 +56,7 @@ def _head(result: Result) -> str:
     return (
         f"[bold]{escape(result.model)}[/bold] on [bold]{escape(result.records)}[/bold], "
         f"protocol {result.protocol.id}\n"
-        f"{result.scored:,} expressions on {result.images:,} images · "
+        f"{result.scored:,} {NOUNS.get(result.protocol.answer, 'expressions')} on {result.images:,} images · "
         f"coverage {result.answered:,}/{result.expected:,} · invalid {result.invalid:,}{partial}"
     )
 

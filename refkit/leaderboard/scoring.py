@@ -22,6 +22,8 @@ __all__ = ["DRAWS", "PredictionSource", "RecordSource", "Result", "ScoringError"
 
 DRAWS = 2000
 UNUSABLE_WARNING = 0.5
+PLACES = ("boxes", "mask")
+"""Fields of an answer that say where something is."""
 
 
 def score(
@@ -74,16 +76,15 @@ def score(
     bootstrap = ImageBootstrap(scored.pairing.clusters(), draws, seed)
     if scored.samples is None:
         return _result(scored, bootstrap, draws, seed)
-    scene = _scene(scored.samples, scored.pairing, objects)
+    scene = _scene(scored.samples, scored, objects)
     return _result(scored, bootstrap, draws, seed, names, scene)
 
 
-def _scene(samples: Samples, pairing: Pairing, objects: str | os.PathLike[str] | None) -> Scene:
+def _scene(samples: Samples, scored: Scored, objects: str | os.PathLike[str] | None) -> Scene:
+    pairing, places = scored.pairing, scored.protocol.answer in PLACES
     images = pairing.images()
-    if objects is None:
-        return Scene(samples, pairing.ids, pairing.clusters(), images)
-    found, digest = read_objects(objects, images)
-    return Scene(samples, pairing.ids, pairing.clusters(), images, found, digest)
+    found, digest = (None, "") if objects is None else read_objects(objects, images)
+    return Scene(samples, pairing.ids, pairing.clusters(), images, found, digest, places)
 
 
 def _result(

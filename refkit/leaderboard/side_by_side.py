@@ -106,7 +106,7 @@ def all_to_json(scored: SideBySide) -> str:
 
 
 def render_all(scored: SideBySide) -> RenderableType:
-    """One table per family of protocols, one line per protocol; reasons and warnings below."""
+    """One table per family of protocols; reasons and warnings below."""
     first = next(iter(scored.results.values()))
     head = (
         f"[bold]{escape(first.model)}[/bold] on [bold]{escape(first.records)}[/bold]\n"
@@ -131,16 +131,22 @@ def _by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:
 
 
 def _family_table(family: str, results: Mapping[str, Result]) -> Table:
+    """One line per protocol, or one per metric where these are more."""
     members = {name: result for name, result in results.items() if name.partition("/")[0] == family}
     labels = {key: label for result in members.values() for key, label in result.protocol.labels.items()}
-    table = Table(title="percent; 95 % interval of the first metric by image bootstrap", title_justify="left")
-    table.add_column("protocol", no_wrap=True)
-    for label in (*labels.values(), "invalid"):
-        table.add_column(escape(label), justify="right")
+    rows = [["protocol", *map(escape, labels.values()), "invalid"]]
     for name, result in members.items():
         numbers = [
             percent(metric if place == 0 else replace(metric, interval=None)) if metric else ""
             for place, metric in enumerate(map(result.metrics.get, labels))
         ]
-        table.add_row(name, *numbers, f"{result.invalid:,}")
+        rows.append([name, *numbers, f"{result.invalid:,}"])
+    if len(members) < len(labels):
+        rows = [list(column) for column in zip(*rows, strict=True)]
+    table = Table(title="percent; 95 % interval of the first metric by image bootstrap", title_justify="left")
+    table.add_column(rows[0][0], no_wrap=True)
+    for heading in rows[0][1:]:
+        table.add_column(heading, justify="right")
+    for row in rows[1:]:
+        table.add_row(*row)
     return table

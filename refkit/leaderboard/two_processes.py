@@ -87,7 +87,7 @@ def divided(
             return None
         (mine, theirs), samples = spans[0], None if facts is None else Samples(facts)
         truth = Truth(records, mine)
-        truth.check_stated_digest(answers, protocol)
+        truth.check_header(answers, protocol)
         rest = other.submit(_part, os.fspath(records), theirs, answers, protocol.id, allow_partial, facts)
         paired = Pairing(truth, answers, samples, allow_partial)
         evaluation = protocol.evaluate(iter(paired))

@@ -16,6 +16,7 @@ from refkit.leaderboard.breakdowns.rules import load_rules
 from refkit.leaderboard.breakdowns.words import tokens, word_classes, word_counts
 from refkit.leaderboard.predictions import PredictionHeader
 from refkit.leaderboard.scoring import score
+from refkit.metrics.protocol import get_protocol
 from refkit.structures import Prediction
 
 TARGET = (10.0, 10.0, 50.0, 50.0)
@@ -28,7 +29,8 @@ def record(number, text="it", box=TARGET, image="a.jpg", category="dog", facts=N
 
 
 def scored(records, boxes, scores=None, **options):
-    header = Header("toy", "synthetic", "val")
+    protocol = get_protocol(options.get("protocol", "rec/1"))
+    header = Header("toy", "synthetic", "val", task=[protocol.task])
     answers = {}
     for place, (one, box) in enumerate(zip(records, boxes, strict=True)):
         confidence = None if scores is None else np.array([scores[place]])
@@ -127,6 +129,20 @@ def test_records_without_or_with_several_targets_stand_apart():
     assert sum(counts(result.by["size"]).values()) == 1
     assert sum(counts(result.by["length"]).values()) == 3
     assert sum(counts(result.analysis.errors).values()) == 1
+
+
+def test_words_about_given_regions_hit_and_miss_nothing():
+    """Models that describe regions repeat the given box, and its score is that of a caption."""
+    records = [record(0), record(1)]
+    words = {
+        one.id: Prediction(one.id, np.array([TARGET]), np.array([0.3]), categories={"dog": 1.0})
+        for one in records
+    }
+    header = Header("toy", "synthetic", "val", task=["recognition"])
+    answers = PredictionHeader.answering(header, "m"), words
+    result = score((header, records), answers, "recognition/top1", by="all", draws=20)
+    assert result["top1"] == 1.0
+    assert not result.analysis.errors and result.analysis.calibration is None
 
 
 SCENE = {"objects": [list(TARGET), list(NEAR), list(FAR)], "object_categories": ["dog", "dog", "cat"]}

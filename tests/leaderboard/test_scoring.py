@@ -133,6 +133,16 @@ def test_predictions_for_other_records_are_an_error(scene, tmp_path):
         score((scene.header, scene.records), (other, scene.predictions))
 
 
+def test_protocols_of_other_tasks_are_an_error(scene):
+    header = replace(scene.header, task=["caption", "attributes"])
+    answers = (PredictionHeader.answering(header, "m"), scene.predictions)
+    reason = (
+        r"are records for caption, attributes, and rec/1 scores rec; .*: attributes/box, caption/expression"
+    )
+    with pytest.raises(ScoringError, match=reason):
+        score((header, scene.records), answers)
+
+
 def test_a_missing_digest_is_an_error_that_names_the_right_one(scene, tmp_path):
     path = stored(scene, tmp_path, header=replace(scene.answering, records_digest=""))
     with pytest.raises(ScoringError, match=f'"records_digest": "{scene.header.digest}" into the header'):

@@ -53,6 +53,15 @@ def test_what_does_not_fit_is_named_with_its_reason(scene, tmp_path):
     assert "not scored under rec/1, rec/inclusive" in text
 
 
+def test_few_protocols_with_many_metrics_stand_in_columns(scene, tmp_path):
+    header = Header("toy", "synthetic", "val", task=["caption"])
+    answers = [Prediction(one.id, caption=one.text) for one in scene.records]
+    found = score_all(*stored(tmp_path, header, scene.records, answers), draws=0)
+    table = render_all(found).renderables[1]
+    assert [column.header for column in table.columns] == ["protocol", *found.results]
+    assert next(iter(table.columns[0].cells)) == "CIDEr"
+
+
 def test_nothing_fits(scene, tmp_path):
     header = Header("toy", "synthetic", "val", task=["caption"])
     paths = stored(tmp_path, header, scene.records, scene.predictions.values())
@@ -75,11 +84,11 @@ def test_masks_of_another_size_are_an_error(scene, tmp_path):
 def test_mask_protocols_ask_for_the_digest_with_masks(scene, tmp_path):
     mask = encode(np.ones((160, 200), bool))
     records = [replace(one, targets=[Target(box=one.targets[0].box, mask=mask)]) for one in scene.records[:2]]
-    paths = stored(tmp_path, Header("toy", "synthetic", "val", task=["res"]), records, [])
+    paths = stored(tmp_path, Header("toy", "synthetic", "val", task=["rec", "res"]), records, [])
     other = [
         replace(one, targets=[replace(one.targets[0], mask=encode(np.eye(160, 200)))]) for one in records
     ]
-    write_records(paths[0], Header("toy", "synthetic", "val", task=["res"]), other)
+    write_records(paths[0], Header("toy", "synthetic", "val", task=["rec", "res"]), other)
     with pytest.raises(ScoringError, match=r"records_digest_masks: the predictions answer toy.synthetic.val"):
         score(*paths, "res/1")
     assert score(*paths, "rec/1", draws=0)["acc50"] == 0.0

@@ -47,6 +47,8 @@ class Scene:
         images: ``k`` file names.
         objects: annotated objects from a file, by file name of the picture; None without such a file.
         objects_source: ``sha256:…`` of that file.
+        places: answers are boxes or masks that may be right or wrong, not words about a given region; only
+            then are there kinds of errors, and does the score of a box say how sure the answer is.
     """
 
     samples: Samples
@@ -55,6 +57,7 @@ class Scene:
     images: Sequence[str]
     objects: Mapping[str, SceneObjects] | None = None
     objects_source: str = ""
+    places: bool = True
 
     def known_objects(self) -> KnownObjects:
         """The objects of the pictures from the best source at hand."""
@@ -115,15 +118,15 @@ def pending_breakdowns(
     found = partitions(scene.samples, scene.ids, scene.clusters, objects, rules)
     chosen = _chosen(by, found, scene.samples)
     columns = evaluation.columns
-    errors = error_kinds(scene.samples, scene.clusters, objects, rules)
-    answers_boxes = bool(np.isfinite(scene.samples.answers).any())
+    answers_boxes = scene.places and bool(np.isfinite(scene.samples.answers).any())
+    errors = error_kinds(scene.samples, scene.clusters, objects, rules) if answers_boxes else None
     return PendingBreakdowns(
         by={name: pending_cells(columns, part, bootstrap) for name, part in chosen.items()},
         rules=rules,
         objects=objects,
-        errors=_shares(errors, bootstrap) if answers_boxes and not errors.empty else None,
+        errors=None if errors is None or errors.empty else _shares(errors, bootstrap),
         histogram=_histogram(evaluation, rules, bootstrap),
-        calibration=_calibration(scene.samples, columns, rules, bootstrap),
+        calibration=_calibration(scene.samples, columns, rules, bootstrap) if answers_boxes else None,
     )
 
 
