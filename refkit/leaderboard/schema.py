@@ -22,6 +22,8 @@ from refkit.version import __version__
 FORMAT = "refkit.predictions/1"
 BOX_DECIMALS = 4
 SCORE_DECIMALS = 6
+NAME_SCORE_DIGITS = 9
+"""Significant digits of the scores of names: two different numbers in single precision stay different."""
 
 
 class PredictionError(LineError):
@@ -135,14 +137,17 @@ def _rounded(values: ArrayLike, decimals: int) -> NDArray[np.float64]:
 def as_written(prediction: Prediction) -> Prediction:
     """What reading a prediction back from a file gives, bit for bit.
 
-    Boxes have four decimals, scores six, and masks hold text. A model that answers with NaN or infinity has
-    failed: the prediction keeps no boxes and gets the status ``failed``, because JSON has no such numbers.
+    Boxes have four decimals, scores six, scores of names nine significant digits, and masks hold text. A
+    model that answers with NaN or infinity has failed: the prediction keeps neither boxes nor scores and gets
+    the status ``failed``, because JSON has no such numbers.
     """
     boxes = None if prediction.boxes is None else round_boxes(prediction.boxes)
     scores = None if prediction.scores is None else _rounded(prediction.scores, SCORE_DECIMALS).reshape(-1)
     captions, status = prediction.captions, prediction.status
-    if not all(part is None or np.isfinite(part).all() for part in (boxes, scores)):
-        boxes, scores, captions = np.zeros((0, 4)), None, None
+    named = [_rounded_names(part) for part in (prediction.tags, prediction.attributes, prediction.categories)]
+    numbers = (boxes, scores, *(part and list(part.values()) for part in named))
+    if not all(part is None or np.isfinite(part).all() for part in numbers):
+        boxes, scores, captions, named = np.zeros((0, 4)), None, None, [None] * 3
         status = "failed" if status == "ok" else status
     return replace(
         prediction,
@@ -150,9 +155,9 @@ def as_written(prediction: Prediction) -> Prediction:
         scores=scores,
         captions=captions,
         mask=_text_mask(prediction.mask),
-        tags=_plain_scores(prediction.tags),
-        attributes=_plain_scores(prediction.attributes),
-        categories=_plain_scores(prediction.categories),
+        tags=named[0],
+        attributes=named[1],
+        categories=named[2],
         no_target=None if prediction.no_target is None else bool(prediction.no_target),
         status=status,
     )
@@ -190,8 +195,10 @@ def prediction_to_json(prediction: Prediction) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _plain_scores(scores: dict[str, float] | None) -> dict[str, float] | None:
-    return None if scores is None else {name: float(score) for name, score in scores.items()}
+def _rounded_names(scores: dict[str, float] | None) -> dict[str, float] | None:
+    if scores is None:
+        return None
+    return {name: float(f"{score:.{NAME_SCORE_DIGITS}g}") for name, score in scores.items()}
 
 
 def _text_mask(mask: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -110,6 +110,18 @@ def test_a_model_that_answers_with_nan_has_failed(bad):
         assert parse_prediction(parse_line(line), "xyxy-pixel")[0].status == "failed"
 
 
+@pytest.mark.parametrize("field", ["tags", "attributes", "categories"])
+def test_scores_of_names_keep_single_precision_or_fail(field):
+    scores = np.nextafter(np.float32(0.7), np.float32(1), dtype=np.float32), np.float32(0.7), np.float32(3e-9)
+    written = getattr(as_written(Prediction("a", **{field: dict(zip("abc", scores, strict=True))})), field)
+    assert written["a"] > written["b"] > written["c"] > 0
+    assert [np.float32(value) for value in written.values()] == list(scores)
+    assert max(len(repr(value)) for value in written.values()) <= 14
+    failed = as_written(Prediction("a", np.ones((1, 4)), **{field: {"x": 0.5, "y": float("nan")}}))
+    assert (getattr(failed, field), len(failed.boxes), failed.status) == (None, 0, "failed")
+    assert parse_prediction(parse_line(to_line(prediction_to_json(failed))), "xyxy-pixel")[0] is not None
+
+
 def test_nan_in_a_foreign_file_is_an_invalid_box_not_a_broken_file(tmp_path):
     path = written(tmp_path / "p.jsonl", '{"id": "a", "boxes": [[NaN, 0, Infinity, 1]]}')
     _, predictions = read_predictions(path)
