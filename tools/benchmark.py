@@ -2,7 +2,8 @@
 
 Random weights. Prints samples/s of data loading, training step and evaluation, peak memory, multiply-adds,
 and the share of the matmul peak: the fastest square float32 matrix product of the same run, same threads.
-With --naive: how many times faster than the same model run the way research loops do.
+With --naive: how many times faster than the same model run the way research loops do. Files that a config
+names and that are not here are stood in for. Heads of models of regions: tools/benchmark_regions.py.
 """
 
 from __future__ import annotations

@@ -14,12 +14,11 @@ from transformers.modeling_outputs import BaseModelOutput
 from refkit.backbones import EVATower, RegionEncoder
 from refkit.backbones.region_align import DeformableAlign
 from refkit.heads import CaptionHead, RegionContrastHead, T5Writer, TagHead
+from refkit.inference.benchmark.absent import ATTRIBUTE_PROMPTS, CATEGORIES, TAGS
 from refkit.inference.benchmark.counting import count_work
 from refkit.models.dynrefer import DynRefer
 from refkit.structures import Features
 
-TAGS, ATTRIBUTE_PROMPTS, CATEGORIES = 4585, 474, 80
-"""Prompts of RAM's tags, OVAD's attributes (of 117) and COCO's classes."""
 _BATCH = 16
 _TEXT_WIDTH = 1024
 
