@@ -65,3 +65,14 @@ def test_a_question_about_two_regions_is_refused_unless_they_are_enclosed(record
     result = CliRunner().invoke(app, ["predict", str(records), "--model", str(model), *map(str, answers)])
     assert result.exit_code == 2
     assert "2 boxes" in result.stderr and "enclose" in result.stderr
+
+
+def test_a_silent_language_model_is_counted(records, tmp_path):
+    questions = {"type": "Conversation", "training": False}
+    model = save_tiny_describer(tmp_path, questions, several="enclose", silent=True)
+    answers = tmp_path / "answers.jsonl"
+    run("predict", records, "--model", model, "--out", answers, "--image-root", tmp_path / "pictures")
+    predicted = [json.loads(line) for line in answers.read_text().splitlines()[1:]]
+    assert [answer["status"] for answer in predicted] == ["failed", "failed"]
+    told = run("score", records, answers, "--protocol", "caption/expression", "--json", "-", "--draws", 0)
+    assert json.loads(told.stdout)["invalid"]["n"] == 2

@@ -41,6 +41,15 @@ def command(
         list[str] | None,
         typer.Option(help="What captions are to speak about; repeat for several.", show_default=False),
     ] = None,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="TASK=NAMES",
+            help="What to recognise: names between commas, or a .txt or .json file of names; repeat for "
+            "several tasks.",
+            show_default=False,
+        ),
+    ] = None,
     ask: Annotated[
         str, typer.Option(help="A question about every region, to a model that answers some.")
     ] = "",
@@ -66,11 +75,12 @@ def command(
     if not json_only:
         picture_format(out)
     with contextlib.redirect_stdout(sys.stderr):
-        from refkit.inference.describing import describe
+        from refkit.inference.describing import describe, read_names
         from refkit.inference.inferencer import load_model
 
+        wanted = dict(read_names(text) for text in names or ())
         inferencer = load_model(model, device, precision.value)
-        told = describe(inferencer, pixels, regions, task, word or (), question=ask)
+        told = describe(inferencer, pixels, regions, task, word or (), question=ask, names=wanted)
     answer: dict[str, Any] = {"image": str(image), "width": pixels.shape[1], "height": pixels.shape[0]}
     answer["regions"] = [_as_json(each) for each in told]
     answer |= {"model": inferencer.name, "checkpoint": inferencer.checkpoint}

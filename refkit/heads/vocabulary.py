@@ -116,7 +116,7 @@ def _prompts(names: Names) -> dict[str, list[str]]:
             raise VocabularyError(f"the name {empty[0]!r} has no prompts; give it at least one")
     else:
         prompts = {name: [name] for name in names}
-        if len(prompts) < len(names):
+        if len(prompts) < len(names) and all(name.strip() for name in names):
             twice = next(name for name in names if list(names).count(name) > 1)
             raise VocabularyError(f"the name {twice!r} stands twice in the vocabulary; names must differ")
     if not prompts:

@@ -10,7 +10,7 @@ Example::
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from refkit.data.collate import collate
 from refkit.data.transforms.compose import Compose
 from refkit.data.transforms.conversation import Conversation
 from refkit.data.views import check_regions
+from refkit.heads.vocabulary import Names
 from refkit.inference.inferencer import Inferencer
 from refkit.inference.question import Picture, QuestionError, read_picture
 from refkit.models.dynrefer import DynRefer
@@ -50,6 +51,7 @@ def describe(
     words: Sequence[str] = (),
     batch_size: int = 16,
     question: str = "",
+    names: Mapping[str, Names] | None = None,
 ) -> list[Description]:
     """What a model says about regions of one picture, in order.
 
@@ -62,12 +64,15 @@ def describe(
         batch_size: regions per forward pass; views that several of them share are encoded once.
         question: about every region, to a model that was trained to answer some (`Conversation` in its
             pipeline); the answer is the caption.
+        names: by recognition task, what to recognise from now on instead of what the model was saved with,
+            see `DynRefer.set_vocabulary`.
 
     Raises:
         QuestionError: a model that does not describe regions, no boxes, a question to a model that takes
             none, or no question to one that does.
         RegionError: a box that is not finite, is reversed, has no area or lies outside the picture.
         TaskError: a task that the model has no head for.
+        VocabularyError, TokenizerError: names that nothing can be recognised by.
         ImageError: the file is missing or cannot be read.
     """
     model = _region_model(inferencer)
@@ -79,6 +84,8 @@ def describe(
     transforms = Compose(list(inferencer.pipeline))
     _check_question(inferencer.name, transforms, question)
     told: list[Description] = []
+    for task, given in (names or {}).items():
+        model.set_vocabulary(task, given)
     starts = range(0, len(regions), batch_size)
     for start in tqdm(starts, "describe", unit_scale=batch_size, unit=" regions", delay=2.0, leave=False):
         rows = range(start, min(start + batch_size, len(regions)))
@@ -112,6 +119,21 @@ def read_boxes(path: str | Path) -> np.ndarray:
             f"{path}: expected a list of [left, top, right, bottom], found an array {boxes.shape}"
         )
     return boxes
+
+
+def read_names(text: str) -> tuple[str, Names]:
+    """Task and names of ``task=name,name,…`` or ``task=FILE`` (.txt with a name per line, or .json).
+
+    Raises:
+        QuestionError: no ``=``, or an empty side of it.
+    """
+    task, equals, given = (part.strip() for part in text.partition("="))
+    if not (task and equals and given):
+        raise QuestionError(f"--names {text}: expected task=name,name,… or task=FILE, as categories=cat,dog")
+    file = Path(given)
+    if file.suffix in (".txt", ".json"):
+        return task, file
+    return task, [name.strip() for name in given.split(",")]
 
 
 def _region_model(inferencer: Inferencer) -> DynRefer:

@@ -30,6 +30,11 @@ def questions(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def silent(tmp_path_factory):
+    return save_tiny_describer(tmp_path_factory.mktemp("silent"), silent=True)
+
+
+@pytest.fixture(scope="module")
 def picture(tmp_path_factory):
     pixels = np.random.default_rng(1).integers(0, 255, (60, 96, 3), dtype=np.uint8)
     path = tmp_path_factory.mktemp("picture") / "dog.png"
@@ -85,6 +90,24 @@ def test_a_question_about_every_region(questions, weights, picture):
         assert result.exit_code == 2 and message in " ".join(result.stderr.split())
 
 
+def test_other_names_are_recognised(weights, picture, tmp_path):
+    (tmp_path / "looks.json").write_text(json.dumps({"red": ["the red dog", "red"], "blue": ["blue cat"]}))
+    given = ["--names", "categories=cat, big dog", "--names", f"attributes={tmp_path / 'looks.json'}"]
+    result = run(picture, "--model", weights, "--box", "10,5,50,40", "--json-only", *given)
+    assert result.exit_code == 0, result.stderr
+    (region,) = json.loads(result.stdout)["regions"]
+    assert list(region["categories"]) == ["cat", "big dog"] and list(region["attributes"]) == ["red", "blue"]
+
+
+def test_a_region_about_which_nothing_is_written_is_marked(silent, picture, tmp_path):
+    out = tmp_path / "a.png"
+    result = run(picture, "--model", silent, "--box", "10,5,50,40", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    (region,) = json.loads(result.stdout)["regions"]
+    assert region["status"] == "failed" and "caption" not in region
+    assert region["categories"] and out.is_file()
+
+
 def test_regions_of_one_batch_are_described_as_if_alone(weights, picture):
     inferencer = load_model(weights, "cpu")
     boxes = [[0, 0, 96, 60], [10, 5, 50, 40], [70, 20, 90, 58]]
@@ -106,6 +129,11 @@ def test_regions_of_one_batch_are_described_as_if_alone(weights, picture):
         (["--box", "nan,5,10,40"], "is not finite"),
         (["--box", "200,5,300,40"], "lies outside the picture of 96 x 60"),
         (["--box", "1,2,30,40", "--task", "colour"], "no head of this model answers 'colour'"),
+        (["--box", "1,2,30,40", "--names", "colours=red"], "recognises 'colours'"),
+        (["--box", "1,2,30,40", "--names", "categories="], "expected task=name,name"),
+        (["--box", "1,2,30,40", "--names", "tags=none.txt"], "none.txt: no readable list of names"),
+        (["--box", "1,2,30,40", "--names", "tags=,"], "'' or a prompt of it is empty"),
+        (["--box", "1,2,30,40", "--names", "categories=cat,..."], "'...' has no word that the text encoder"),
         (["--all-boxes", "nowhere.json"], "nowhere.json: no readable list of boxes"),
     ],
 )
@@ -113,6 +141,13 @@ def test_bad_questions_are_refused(weights, picture, arguments, message):
     result = run(picture, "--model", weights, "--json-only", *arguments)
     assert result.exit_code == 2
     assert message in " ".join(result.stderr.split())
+
+
+def test_an_empty_list_of_tags_is_refused(weights, picture, tmp_path):
+    (tmp_path / "tags.txt").write_text("")
+    box = ["--box", "1,2,30,40", "--names", f"tags={tmp_path / 'tags.txt'}", "--json-only"]
+    result = run(picture, "--model", weights, *box)
+    assert result.exit_code == 2 and "tags.txt: an empty vocabulary" in " ".join(result.stderr.split())
 
 
 def test_a_model_of_sentences_is_refused(picture, tmp_path):

@@ -7,6 +7,7 @@ import math
 import pytest
 import tiny_models as tiny
 import torch
+from tiny_describer import silence
 
 from refkit.backbones import PretrainedTokenizer
 from refkit.heads import CaptionHead, CausalWriter, T5Writer
@@ -121,6 +122,14 @@ def test_one_beam_scores_the_words_it_wrote(head):
     chances = head.language_model.logits(*read, written, torch.ones_like(written)).log_softmax(dim=-1)
     expected = chances.gather(2, written[..., None]).sum()
     torch.testing.assert_close(score[0], expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_language_model_that_writes_nothing_has_failed(head):
+    silence(head.language_model.model, head.tokenizer.eos_id)
+    for beams in (1, 3):
+        head.search["num_beams"] = beams
+        for told in head.predict(features(), tiny.samples(3), controls=PROMPTS):
+            assert (told.status, told.caption, told.boxes, told.scores) == ("failed", None, None, None)
 
 
 def test_other_tasks_write_nothing(head):
