@@ -34,6 +34,7 @@ def read(
     from refkit.data.refshapes.region_captions import iter_object_records
 
     objects = about == "objects"
+    drawn = {"seed": seed, "start": start, "scenes": scenes, "size": size}
     header = Header(
         "refshapes",
         f"seed{seed}-objects" if objects else f"seed{seed}",
@@ -41,7 +42,7 @@ def read(
         task=["caption", "attributes", "recognition"] if objects else ["rec", "res"],
         image_root="" if images is None else images.name,
         licence="Apache-2.0 (drawn by refkit)",
-        extra={"drawn": {"seed": seed, "start": start, "scenes": scenes, "size": size}},
+        extra={"drawn": drawn | {"about": about} if objects else drawn},
     )
     draw = iter_object_records if objects else iter_records
     return [Part(header, draw(seed, start, scenes, size, images), skips)]

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from refkit.leaderboard.entries.add import result_values
 from refkit.leaderboard.entries.files import EntryError, Located, inside
 from refkit.leaderboard.entries.overlap import find_overlap
 from refkit.leaderboard.entries.schema import Entry, ResultEntry
 from refkit.leaderboard.entries.sources import RecordShelf
+from refkit.leaderboard.result import Result
 from refkit.leaderboard.scoring import DRAWS, score
 
 
@@ -52,9 +53,11 @@ def check_entries(folder: Path, entries: Iterable[Located], shelf: RecordShelf) 
                     (place, f"no records with the digest {result.records_digest} at hand")
                 )
                 continue
-            differences = list(_differences(folder, located.entry, result, shelf))
+            differences, lacking = _compare(folder, located.entry, result, shelf)
             if differences:
                 report.different.append((place, "; ".join(differences)))
+            elif lacking:
+                report.not_computed.append((place, lacking))
             else:
                 report.equal.append(place)
     return report
@@ -64,7 +67,8 @@ def _at_hand(shelf: RecordShelf, result: ResultEntry) -> bool:
     return result.drawn is not None or shelf.file(result.records_digest) is not None
 
 
-def _differences(folder: Path, entry: Entry, result: ResultEntry, shelf: RecordShelf) -> Iterator[str]:
+def _compare(folder: Path, entry: Entry, result: ResultEntry, shelf: RecordShelf) -> tuple[list[str], str]:
+    """What differs, and what a program that is missing here would have to compute."""
     assert result.predictions is not None and result.protocol is not None  # by the schema of such entries
     source = shelf.source(result)
     try:
@@ -75,20 +79,30 @@ def _differences(folder: Path, entry: Entry, result: ResultEntry, shelf: RecordS
         draws, seed = (bootstrap.draws, bootstrap.seed) if bootstrap else (DRAWS, 0)
         found = score(source, path, result.protocol, draws=draws, seed=seed)  # type: ignore[arg-type]
     except ValueError as error:
-        yield str(error)
-        return
+        return [str(error)], ""
+    lacking = _not_computable(result, found)
+    differences = [*_differences(result, found, lacking), *_overlap_difference(entry, result, shelf)]
+    reason = f"{', '.join(lacking)}: {'; '.join(found.warnings)} (the other numbers are equal)"
+    return differences, reason if lacking else ""
+
+
+def _not_computable(result: ResultEntry, found: Result) -> list[str]:
+    """Metrics of the entry that the score leaves out with a warning, as METEOR without Java."""
+    absent = [name for name in result.metrics if name in found.metrics and math.isnan(found[name])]
+    return absent if found.warnings else []
+
+
+def _differences(result: ResultEntry, found: Result, lacking: Sequence[str]) -> Iterator[str]:
+    assert result.predictions is not None
     if found.predictions != f"sha256:{result.predictions.sha256}":
         yield f"predictions: the file was changed, its {found.predictions} is not the entry's"
     if found.records_digest != result.records_digest:
         yield f"records_digest: {result.records_digest} in the entry, {found.records_digest} found"
-    yield from _value_differences(result.value, result_values(found))
-    yield from _overlap_difference(entry, result, shelf)
-
-
-def _value_differences(stated: dict[str, Any], found: dict[str, Any]) -> Iterator[str]:
-    for name in sorted(stated.keys() | found.keys()):
-        if stated.get(name) != found.get(name):
-            yield f"{name}: {stated.get(name)} in the entry, {found.get(name)} found"
+    left_out = {end for name in lacking for end in (name, f"{name}_interval")}
+    stated, computed = result.value, result_values(found)
+    for name in sorted((stated.keys() | computed.keys()) - left_out):
+        if stated.get(name) != computed.get(name):
+            yield f"{name}: {stated.get(name)} in the entry, {computed.get(name)} found"
 
 
 def _overlap_difference(entry: Entry, result: ResultEntry, shelf: RecordShelf) -> Iterator[str]:

@@ -189,6 +189,7 @@ class Source(_Part):
 class Drawn(_Part):
     """How records of RefShapes are drawn again."""
 
+    about: Literal["expressions", "objects"] = "expressions"
     seed: Count
     start: Count
     scenes: Annotated[int, Field(ge=1, le=10**6)]

@@ -239,7 +239,7 @@ def _scatter(
 
 def _render_method(site: _Site, located: Located, workshop: Workshop) -> None:
     insights = workshop.insights(located)
-    site.pictures += sum(len(insight.shots) for insight in insights)
+    site.pictures += sum(len(shots) for insight in insights for shots in insight.shots.values())
     facts = _method_facts(located)
     site.render(
         "method.html.j2",

@@ -1,4 +1,4 @@
-"""What a method got right and wrong, as pictures with the annotated and the predicted box."""
+"""What a method got right and wrong, as pictures with the annotated and the predicted box, or the words."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from refkit.data.schema import Header, Record
 from refkit.leaderboard.predictions import PredictionFile
 from refkit.leaderboard.result import PerSample
 from refkit.metrics.boxes import as_boxes, valid_boxes
+from refkit.metrics.recognition import best_category
 from refkit.structures import Prediction
 
 EACH = 6
@@ -35,46 +36,46 @@ class Shot:
     Attributes:
         file: of the thumbnail, below the site.
         size: width and height of the original picture in pixels.
-        text: the expression, shortened.
-        identity: id of the record.
+        text: the expression, or what was said about the region; shortened.
+        note: the record, how good the answer is, and what would have been right.
         truth: annotated boxes as (x, y, width, height) in pixels.
-        predicted: predicted boxes in the same way.
-        iou: overlap of the first answer.
+        predicted: predicted boxes in the same way; None where words were predicted.
     """
 
     file: str
     size: tuple[int, int]
     text: str
-    identity: str
+    note: str
     truth: list[tuple[float, ...]]
-    predicted: list[tuple[float, ...]]
-    iou: float
-
-    @property
-    def hit(self) -> bool:
-        """Whether the answer counts as right."""
-        return self.iou >= HIT
+    predicted: list[tuple[float, ...]] | None
 
 
-def choose(per_sample: PerSample, seed: int = 0) -> list[int]:
-    """Positions of some hits and some misses, drawn at random but always the same.
+def choose(per_sample: PerSample, seed: int = 0) -> dict[str, list[int]]:
+    """Positions of some hits and some misses by heading, drawn at random but always the same.
 
-    Scores without an overlap per sample have no gallery.
+    Captions are no hits and misses: those with the highest and the lowest CIDEr are shown. Scores without any
+    of these per sample have no gallery.
     """
-    iou = per_sample.values.get("iou")
-    if iou is None or iou.dtype.kind != "f" or iou.ndim != 1:
-        return []
-    rng = np.random.default_rng(seed)
-    sides = (np.flatnonzero(iou >= HIT), np.flatnonzero(iou < HIT))
-    return [
-        int(place)
-        for side in sides
-        for place in sorted(rng.choice(side, min(EACH, len(side)), replace=False))
-    ]
+    values = per_sample.values
+    iou, right, cider = (values.get(name) for name in ("iou", "top1", "cider"))
+    if iou is not None and iou.dtype.kind == "f" and iou.ndim == 1:
+        right = iou >= HIT
+    if right is not None:
+        rng = np.random.default_rng(seed)
+        sides = {"Right": np.flatnonzero(right), "Wrong": np.flatnonzero(~right)}
+        return {
+            heading: sorted(rng.choice(side, min(EACH, len(side)), replace=False).tolist())
+            for heading, side in sides.items()
+        }
+    if cider is None:
+        return {}
+    order = np.argsort(-cider, kind="stable").tolist()
+    lowest = order[EACH:][-EACH:]
+    return {"Highest CIDEr": order[:EACH], "Lowest CIDEr": lowest[::-1]}
 
 
 def take(
-    chosen: Sequence[int],
+    chosen: Mapping[str, Sequence[int]],
     records: Sequence[Record],
     answers: PredictionFile,
     per_sample: PerSample,
@@ -82,11 +83,11 @@ def take(
     folder: Path,
     site: Path,
     inner: str,
-) -> list[Shot]:
+) -> dict[str, list[Shot]]:
     """Draw and write the chosen pictures; those that are not at hand are left out.
 
     Args:
-        chosen: positions in ``per_sample``.
+        chosen: positions in ``per_sample`` by heading.
         records: in the order of ``per_sample``.
         answers: of the method.
         per_sample: the score of every record.
@@ -95,32 +96,43 @@ def take(
         site: folder of the site.
         inner: folder of the thumbnails below it.
     """
-    shots = []
-    for number, place in enumerate(chosen):
-        record = records[place]
-        pixels = _pixels(record, header, folder)
-        if pixels is None:
-            continue
-        prediction = _in_pixels(answers, record)
-        file = f"{inner}/{number:02d}.jpg"
-        atomic_write(site / file, _thumbnail(pixels, prediction.mask if prediction else None))
-        iou = float(per_sample.values["iou"][place])
-        shots.append(_shot(file, record, prediction, iou))
+    shots: dict[str, list[Shot]] = {}
+    for heading, places in chosen.items():
+        for place in places:
+            record = records[place]
+            pixels = _pixels(record, header, folder)
+            if pixels is None:
+                continue
+            prediction = _in_pixels(answers, record)
+            file = f"{inner}/{sum(map(len, shots.values())):02d}.jpg"
+            atomic_write(site / file, _thumbnail(pixels, prediction.mask if prediction else None))
+            values = {name: column[place] for name, column in per_sample.values.items()}
+            shots.setdefault(heading, []).append(_shot(file, record, prediction, values))
     return shots
 
 
-def _shot(file: str, record: Record, prediction: Prediction | None, iou: float) -> Shot:
-    text = record.text or ""
-    boxes = as_boxes(prediction.boxes if prediction is not None and prediction.boxes is not None else ())
-    return Shot(
-        file,
-        (record.image.width, record.image.height),
-        text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…",
-        record.id[:LONGEST_TEXT],
-        _corners_and_sides(as_boxes([target.box for target in record.targets if target.box is not None])),
-        _corners_and_sides(boxes[valid_boxes(boxes)][:1]),
-        iou,
-    )
+def _shot(file: str, record: Record, prediction: Prediction | None, values: Mapping[str, Any]) -> Shot:
+    size = record.image.width, record.image.height
+    truth = _corners_and_sides(as_boxes([target.box for target in record.targets if target.box is not None]))
+    name = shortened(record.id)
+    if "iou" in values:
+        boxes = as_boxes(prediction.boxes if prediction and prediction.boxes is not None else ())
+        predicted = _corners_and_sides(boxes[valid_boxes(boxes)][:1])
+        note = f"{name}, IoU {values['iou']:.2f}{'' if predicted else ', no usable box'}"
+        return Shot(file, size, shortened(record.text or ""), note, truth, predicted)
+    if "top1" in values:
+        said = best_category((prediction and prediction.categories) or {}) or ""
+        note = f"{name}, annotated as {shortened(record.targets[0].category or '')}"
+    else:
+        said = (prediction and prediction.caption) or ""
+        note = f"{name}, CIDEr {100 * values['cider']:.0f}, annotated as "
+        note += shortened("; ".join(record.references or [record.text or ""]))
+    return Shot(file, size, shortened(said), note, truth, None)
+
+
+def shortened(text: str) -> str:
+    """At most `LONGEST_TEXT` characters of it."""
+    return text if len(text) <= LONGEST_TEXT else f"{text[:LONGEST_TEXT]}…"
 
 
 def _in_pixels(answers: PredictionFile, record: Record) -> Prediction | None:

@@ -33,14 +33,14 @@ class Insight:
         records: name of the records.
         protocol: id of the protocol.
         charts: title and drawing of every breakdown.
-        shots: the gallery.
+        shots: the gallery, by heading.
         fault: why there is neither, in words.
     """
 
     records: str
     protocol: str
     charts: list[tuple[str, Markup]] = field(default_factory=list)
-    shots: list[Shot] = field(default_factory=list)
+    shots: dict[str, list[Shot]] = field(default_factory=dict)
     fault: str = ""
 
 
@@ -76,7 +76,7 @@ class Workshop:
 
     def _shots(
         self, located: Located, found: Result, header: Header, records: list[Record], path: Path
-    ) -> list[Shot]:
+    ) -> dict[str, list[Shot]]:
         root = PurePosixPath(header.image_root.replace("\\", "/"))
         if root.is_absolute() or ".." in root.parts:
             raise EntryError(
