@@ -86,7 +86,7 @@ class Matches:
         scores: ``(d,)``.
         overlaps: ``(d,)`` with the region that it looked at; 0 without one.
         claims: ``(d,)`` bool, the region was free.
-        words: ``(d,)`` language score.
+        words: ``(d,)`` language score; 0 where none is needed, see `may_be_right`.
         regions: ``(n,)`` number of merged regions of each record that count.
     """
 
@@ -185,7 +185,7 @@ def look_at(overlaps: Floats, last_box: bool) -> tuple[Ints, Bools]:
 
 @dataclass(slots=True)
 class Collected:
-    """Detections of all pictures, and the texts that are still to be compared."""
+    """Detections of all pictures, and the texts that are still to be compared: those that `may_be_right`."""
 
     parts: list[tuple[Ints, Floats, Floats, Bools]] = field(default_factory=list)
     candidates: list[str] = field(default_factory=list)
@@ -207,16 +207,24 @@ class Collected:
         best, claims = look_at(overlaps, dialect.last_box)
         seen = overlaps.max(axis=1, initial=0.0)
         self.parts.append((np.full(len(found), len(self.regions) - 1), scores, seen, claims))
-        self.candidates += captions
-        self.references += [texts[region] if region >= 0 else [] for region in best.tolist()]
+        compared = np.flatnonzero(may_be_right(seen, claims))
+        self.candidates += [captions[row] for row in compared.tolist()]
+        self.references += [texts[region] for region in best[compared].tolist()]
 
-    def matches(self, words: Floats) -> Matches:
+    def matches(self, told: Floats) -> Matches:
         """Everything with the language scores of the candidates."""
         empty = (np.zeros(0, np.int64), np.zeros(0), np.zeros(0), np.zeros(0, bool))
         pictures, scores, overlaps, claims = (
             np.concatenate(part) for part in zip(*(self.parts or [empty]), strict=True)
         )
+        words = np.zeros(len(scores))
+        words[may_be_right(overlaps, claims)] = told
         return Matches(pictures, scores, overlaps, claims, words, np.array(self.regions))
+
+
+def may_be_right(overlaps: Floats, claims: Bools) -> Bools:
+    """``(d,)`` which detections could be right at some threshold: of no others do the words matter."""
+    return claims & (overlaps >= min(OVERLAPS))
 
 
 def region_captions(record: Record) -> list[str]:

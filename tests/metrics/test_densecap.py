@@ -14,14 +14,18 @@ from refkit.data.records import ImageRef, Record, Target
 from refkit.metrics import meteor
 from refkit.metrics.boxes import paired_iou
 from refkit.metrics.densecap import (
+    ANY_WORDS,
+    DIALECTS,
     LANGUAGE,
     LUA_RECALLS,
     OVERLAPS,
     PYTHON_RECALLS,
+    Collected,
     Matches,
     look_at,
     merge_regions,
     plus_one_iou,
+    threshold_pairs,
 )
 from refkit.metrics.grec import all_pairs
 from refkit.metrics.protocol import ProtocolError
@@ -111,6 +115,25 @@ def test_the_protocol_equals_the_reference_with_java():
     assert len(single) == len(expected["ap"]) == 30
     lua, _ = values("densecap/lua", densecap_pairs(reference.images))
     assert 0 < lua["map"] < 1
+
+
+def test_words_are_compared_only_where_they_can_matter():
+    """Second claims and boxes far from every region are never right, so METEOR is not asked about them."""
+    reference = fixture("densecap")
+    whole = matched(reference)
+    (dialect,) = (one for one in DIALECTS if one.id == "densecap/python")
+    collected = Collected()
+    for record, found in densecap_pairs(reference.images):
+        collected.add(record, found, dialect)
+    asked = whole.claims & (whole.overlaps >= 0.3)
+    assert 0 < len(collected.candidates) == asked.sum() < len(asked)
+    told = [one for one, needed in zip(reference.records, asked, strict=True) if needed]
+    assert collected.references == [one["references"] for one in told]
+    some = collected.matches(np.array([one["meteor"] for one in told]))
+    pairs, counts = threshold_pairs((ANY_WORDS, *LANGUAGE)), np.ones(len(reference.images))
+    assert some.average_precisions(counts, pairs, PYTHON_RECALLS) == whole.average_precisions(
+        counts, pairs, PYTHON_RECALLS
+    )
 
 
 def picture(identity, regions):
