@@ -17,7 +17,7 @@ metrics = [
     dict(key="recognition/top1", label="classes", percent=True),
 ]
 seeds = 3
-budget = dict(iterations=100)
+budget = dict(iterations=50)
 
 _train = "train_dataloader.dataset.pipeline.1"
 _val = "val_dataloader.dataset.pipeline.0"
