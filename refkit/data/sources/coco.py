@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from refkit.data.records import Header, ImageRef, Record, Target
+from refkit.data.records import ImageRef, Record, Target
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
-from refkit.data.sources.identity import IMAGE_ROOTS, LICENCES, file_digest, parse_set_name
+from refkit.data.sources.identity import header_of_file
 from refkit.data.sources.refer import Instances, read_instances
 from refkit.data.sources.spec import IMAGE_ROOT, Option, Part, Skips, SourceError, SourceSpec, one_path
 
@@ -123,18 +123,9 @@ def read(
         SourceError: the file is missing or of another layout.
     """
     path = one_path(paths, "a COCO-style JSON file")
-    dataset, split_by, split = parse_set_name(name)
+    header = header_of_file(path, name, task, image_root)
     instances = read_instances(path)
-    header = Header(
-        dataset,
-        split_by,
-        split,
-        task=[task],
-        image_root=IMAGE_ROOTS.get(dataset, "") if image_root is None else image_root,
-        licence=LICENCES.get(dataset, ""),
-        source={path.name: file_digest(path)},
-    )
-    reader = _Annotations(path, f"{dataset}.{split_by}", task, field, instances, skips)
+    reader = _Annotations(path, f"{header.dataset}.{header.split_by}", task, field, instances, skips)
     whole = task == "caption" and not any("bbox" in entry for entry in instances.annotations.values())
     records = reader.pictures() if whole else reader.records(crowd)
     return [Part(header, records, skips, len(instances.annotations))]

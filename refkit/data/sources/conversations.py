@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from refkit.data.records import Header, ImageRef, Record, Target
+from refkit.data.records import ImageRef, Record, Target
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
-from refkit.data.sources.identity import LICENCES, file_digest, image_number, parse_set_name
+from refkit.data.sources.identity import header_of_file, image_number
 from refkit.data.sources.readfile import read_json
 from refkit.data.sources.sizes import ImageSizes
 from refkit.data.sources.spec import IMAGE_ROOT, Option, Part, Skips, SourceSpec, one_path
@@ -154,20 +154,10 @@ def read(
         SourceError: the file is missing or of another layout.
     """
     path = one_path(paths, "a JSON list of conversations")
-    dataset, split_by, split = parse_set_name(name)
+    header = header_of_file(path, name, "caption", image_root or "")
     entries = read_json(path, list)
-    header = Header(
-        dataset,
-        split_by,
-        split,
-        task=["caption"],
-        image_root=image_root or "",
-        licence=LICENCES.get(dataset, ""),
-        source={path.name: file_digest(path)},
-    )
-    reader = _Conversations(
-        path, f"{dataset}.{split_by}", None if sizes is None else ImageSizes(sizes), skips
-    )
+    known = None if sizes is None else ImageSizes(sizes)
+    reader = _Conversations(path, f"{header.dataset}.{header.split_by}", known, skips)
     return [Part(header, reader.records(entries, most_regions), skips, len(entries))]
 
 

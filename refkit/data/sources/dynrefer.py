@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from refkit.data.caption_text import normalise_caption
-from refkit.data.records import Header, ImageRef, Record, Target
+from refkit.data.records import ImageRef, Record, Target
 from refkit.data.region_tags import TagListError, graph_tags
 from refkit.data.sources.geometry import GeometryError, unite
-from refkit.data.sources.identity import LICENCES, file_digest, parse_set_name
+from refkit.data.sources.identity import header_of_file
 from refkit.data.sources.ovad import Attributes
 from refkit.data.sources.readfile import read_json
 from refkit.data.sources.refer import Instances, instances_of
@@ -126,21 +126,12 @@ def read(
         SourceError: the file is missing or of another layout.
     """
     path = one_path(paths, "a converted annotation file, such as train.json")
-    dataset, split_by, split = parse_set_name(name)
     data, facts = read_json(path, dict), CaptionFacts(tagger, tag_list)
     stated = (data.get("dataset") or {}).get("image_root", "") if image_root is None else image_root
-    header = Header(
-        dataset,
-        split_by,
-        split,
-        task=[task],
-        image_root=str(stated).removeprefix("data/").rstrip("/"),
-        licence=LICENCES.get(dataset, ""),
-        source={path.name: file_digest(path)},
-        extra=dict(facts.summary),
-    )
+    folder = str(stated).removeprefix("data/").rstrip("/")
+    header = header_of_file(path, name, task, folder, facts.summary)
     source = _Converted(path, instances_of(path, data), facts, skips)
-    prefix = f"{dataset}.{split_by}"
+    prefix = f"{header.dataset}.{header.split_by}"
     if task in CAPTION_TASKS:
         return [Part(header, caption_records(source.regions(), prefix, task, facts), skips)]
     attributes = Attributes(data.get("attrs") or ()) if task == "attributes" else None

@@ -6,11 +6,12 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from refkit.data import names
-from refkit.data.records import ImageRef
+from refkit.data.records import Header, ImageRef
 from refkit.data.sources.spec import SourceError
 
 _NUMBER = re.compile(r"(\d+)$")
@@ -51,6 +52,34 @@ def parse_set_name(name: str) -> tuple[str, str, str]:
     if len(pieces) != 3 or not all(pieces):
         raise SourceError(f"option name: expected <dataset>.<split_by>.<split>, got {name!r}.")
     return pieces[0], pieces[1], pieces[2]
+
+
+def header_of_file(
+    path: Path, name: str, task: str, image_root: str | None = None, extra: Mapping[str, Any] | None = None
+) -> Header:
+    """The header of the one set that a file holds.
+
+    Args:
+        path: of the file; its digest is kept.
+        name: of the set, ``<dataset>.<split_by>.<split>``.
+        task: what the records are for.
+        image_root: of the pictures; None for the usual folder of the data set.
+        extra: further keys.
+
+    Raises:
+        SourceError: the name has not three parts.
+    """
+    dataset, split_by, split = parse_set_name(name)
+    return Header(
+        dataset,
+        split_by,
+        split,
+        task=[task],
+        image_root=IMAGE_ROOTS.get(dataset, "") if image_root is None else image_root,
+        licence=LICENCES.get(dataset, ""),
+        source={path.name: file_digest(path)},
+        extra=dict(extra or {}),
+    )
 
 
 def enclosing(boxes: Sequence[Sequence[float]]) -> tuple[float, float, float, float]:

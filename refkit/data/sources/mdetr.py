@@ -12,15 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from refkit.data.caption_text import normalise_caption
-from refkit.data.records import Header, ImageRef, Record, Target
+from refkit.data.records import ImageRef, Record, Target
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
-from refkit.data.sources.identity import (
-    IMAGE_ROOTS,
-    LICENCES,
-    file_digest,
-    image_number,
-    parse_set_name,
-)
+from refkit.data.sources.identity import header_of_file, image_number
 from refkit.data.sources.readfile import read_json
 from refkit.data.sources.region_records import TAG_LIST, TAGGER, CaptionFacts
 from refkit.data.sources.spec import IMAGE_ROOT, Option, Part, Skips, SourceError, SourceSpec, one_path
@@ -100,22 +94,12 @@ def read(
         SourceError: the file is missing or of another layout.
     """
     path = one_path(paths, "a JSON file whose images have captions")
-    dataset, split_by, split = parse_set_name(name)
     data = read_json(path, dict)
     if not all(isinstance(data.get(key), list) for key in ("images", "annotations")):
         raise SourceError(f"{path}: this is not COCO's layout: images and annotations are expected.")
     facts = CaptionFacts(tagger, tag_list)
-    header = Header(
-        dataset,
-        split_by,
-        split,
-        task=[task],
-        image_root=IMAGE_ROOTS.get(dataset, "") if image_root is None else image_root,
-        licence=LICENCES.get(dataset, ""),
-        source={path.name: file_digest(path)},
-        extra=dict(facts.summary),
-    )
-    reader = _Expressions(path, f"{dataset}.{split_by}", task, facts, skips)
+    header = header_of_file(path, name, task, image_root, facts.summary)
+    reader = _Expressions(path, f"{header.dataset}.{header.split_by}", task, facts, skips)
     return [Part(header, reader.records(data), skips, len(data["images"]))]
 
 
