@@ -32,7 +32,7 @@ FOLDER = REPOSITORY / "configs" / "dynrefer"
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "dynrefer_published.json").read_text("utf-8"))
 ROWS = sorted(GOLDEN)
 ABLATIONS = [name for name in ROWS if name.startswith("ablation/")]
-NAMES = [*ROWS, "dynrefer_vicuna_vg"]
+NAMES = [*ROWS, "dynrefer_vicuna_vg", "dynrefer_eva_vg_published"]
 QUESTIONS = "dynrefer_eva_instruction"  # a recipe of refkit's own, where the paper states none
 RELEASED = [name for name in NAMES if name != QUESTIONS]
 NOT_HERE = {(7, 15), (7, 17)}
@@ -58,7 +58,7 @@ def on_meta(name: str):
 def test_every_row_has_a_config_and_every_config_a_row():
     names = {file.relative_to(FOLDER).with_suffix("").as_posix() for file in FOLDER.rglob("*.py")}
     assert names == {*NAMES, "dynrefer_small_real_pictures"}
-    assert "no published value" in header_of("dynrefer_vicuna_vg")
+    assert all("no published value" in header_of(name) for name in set(NAMES) - set(ROWS))
 
 
 @pytest.mark.parametrize("name", ROWS)
@@ -205,6 +205,19 @@ def test_dropout_of_the_frozen_language_model_can_be_left_on_as_released():
         model = MODELS.build(config.model).train()
     assert model.heads["caption"].language_model.training
     assert not any(part.requires_grad for part in model.heads["caption"].language_model.parameters())
+
+
+def test_the_published_switches_are_named_in_one_config():
+    ours, published = (loaded(f"dynrefer_eva_vg{end}").model.to_dict() for end in ("", "_published"))
+    changed = {"lively": ["heads.caption.language_model"]}
+    assert {
+        key: value for key, value in published.items() if value != ours[key] and key != "heads"
+    } == changed
+    for name, head in published["heads"].items():
+        assert head["precision"] == "bfloat16"
+        assert {**head, "precision": ours["heads"][name]["precision"]} == ours["heads"][name]
+    model = on_meta("dynrefer_eva_vg_published").train()
+    assert model.heads["caption"].language_model.training
 
 
 def frozen_shapes() -> dict[str, torch.Tensor]:
