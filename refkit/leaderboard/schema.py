@@ -145,7 +145,7 @@ def as_written(prediction: Prediction) -> Prediction:
     scores = None if prediction.scores is None else _rounded(prediction.scores, SCORE_DECIMALS).reshape(-1)
     captions, status = prediction.captions, prediction.status
     named = [_rounded_names(part) for part in (prediction.tags, prediction.attributes, prediction.categories)]
-    numbers = (boxes, scores, *(part and list(part.values()) for part in named))
+    numbers = [boxes, scores, *(np.array(list(part.values())) for part in named if part is not None)]
     if not all(part is None or np.isfinite(part).all() for part in numbers):
         boxes, scores, captions, named = np.zeros((0, 4)), None, None, [None] * 3
         status = "failed" if status == "ok" else status

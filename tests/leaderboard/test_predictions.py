@@ -117,6 +117,7 @@ def test_scores_of_names_keep_single_precision_or_fail(field):
     assert written["a"] > written["b"] > written["c"] > 0
     assert [np.float32(value) for value in written.values()] == list(scores)
     assert max(len(repr(value)) for value in written.values()) <= 14
+    assert getattr(as_written(Prediction("a", **{field: {}})), field) == {}
     failed = as_written(Prediction("a", np.ones((1, 4)), **{field: {"x": 0.5, "y": float("nan")}}))
     assert (getattr(failed, field), len(failed.boxes), failed.status) == (None, 0, "failed")
     assert parse_prediction(parse_line(to_line(prediction_to_json(failed))), "xyxy-pixel")[0] is not None
