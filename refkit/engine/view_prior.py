@@ -110,6 +110,7 @@ def score_views(
     """
     for transform in _transforms(config):
         transform["selection"] = [0.0, *ratios]
+    config.val_dataloader["persistent_workers"] = False  # each evaluation has workers of its own
     config.test_dataloader = None
     found = test(config, weights, work_dir / "-".join(f"{ratio:g}" for ratio in ratios))
     if metric not in found:
