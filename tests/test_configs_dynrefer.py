@@ -35,7 +35,7 @@ ABLATIONS = [name for name in ROWS if name.startswith("ablation/")]
 NAMES = [*ROWS, "dynrefer_vicuna_vg", "dynrefer_eva_vg_published"]
 QUESTIONS = "dynrefer_eva_instruction"  # a recipe of refkit's own, where the paper states none
 RELEASED = [name for name in NAMES if name != QUESTIONS]
-NOT_HERE = {(7, 15), (7, 17)}
+NOT_HERE = {(7, 17)}
 
 
 @cache
@@ -241,6 +241,19 @@ def test_training_starts_from_blip2_as_it_is_imported():
     patterns = loaded("dynrefer_eva_vg").load_allow_missing
     assert all(any(fnmatch(name, pattern) for pattern in patterns) for name in lacking)
     assert all(any(fnmatch(name, pattern) for name in lacking) for pattern in patterns)
+
+
+def test_a_random_qformer_is_trained_with_its_queries():
+    model, config = on_meta("ablation/random_qformer"), loaded("ablation/random_qformer")
+    queries = model.backbone.qformer.query_tokens
+    assert queries.requires_grad and not any(part.requires_grad for part in model.backbone.norm.parameters())
+    plain = on_meta("ablation/three_views_image")
+    trained = [
+        {name for name, part in one.named_parameters() if part.requires_grad} for one in (model, plain)
+    ]
+    assert trained[0] - trained[1] == {"backbone.qformer.query_tokens"} and trained[0] > trained[1]
+    added = set(config.load_allow_missing) - set(loaded("ablation/three_views_image").load_allow_missing)
+    assert added == {"backbone.qformer.*"}
 
 
 def test_ablations_leave_out_what_they_are_scored_on():
