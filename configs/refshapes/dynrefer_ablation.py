@@ -14,9 +14,9 @@ with read_base():
 from mmengine.optim import CosineAnnealingLR
 
 few_objects = dict(min_objects=3, max_objects=5, draw_ahead=True)
-train_dataloader.update(num_workers=0, persistent_workers=False)
-train_dataloader["dataset"].update(scenes=6000, keep=6000, **few_objects)
-train_dataloader["sampler"].update(samples=12800)
+train_dataloader.update(batch_size=32, num_workers=0, persistent_workers=False)
+train_dataloader["dataset"].update(scenes=3000, keep=3000, **few_objects)
+train_dataloader["sampler"].update(samples=9600)
 test_pipeline[0].update(selection="image_prior")
 val_dataloader.update(num_workers=0, persistent_workers=False)
 val_dataloader["dataset"].update(pipeline=test_pipeline, **few_objects)
