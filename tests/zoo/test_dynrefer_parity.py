@@ -239,7 +239,7 @@ class FakeWords:
     def __init__(self, rows):
         self.rows = rows
 
-    def encode(self, texts, limit, begin, end):
+    def encode(self, texts, limit, begin, end, keep="start"):
         rows = [self.rows[text] for text in texts]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
