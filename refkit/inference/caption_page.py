@@ -69,7 +69,7 @@ def _tile(region: CaptionedRegion, width: int) -> Image.Image:
     written = region.prediction.caption or f"({region.prediction.status}: nothing was written)"
     ink = HIT if region.word_for_word else INK if region.prediction.caption else MISS
     said = "people: " + " / ".join(region.references)
-    rows = [(line, ink, _SIZE) for line in draw.wrapped(written, width - 6, 2, draw.font(_SIZE))]
+    rows = [(line, ink, _SIZE) for line in draw.wrapped(written, width - 6, 3, draw.font(_SIZE))]
     rows += [(line, INK, _SMALL) for line in draw.wrapped(said, width - 6, 3, draw.font(_SMALL))]
     tile = Image.new("RGB", (width, picture.height + _STEP * len(rows) + 8), PAPER)
     tile.paste(picture, (0, 0))
