@@ -186,8 +186,7 @@ class Ranking:
 
     def final(self, ratio: float) -> np.ndarray:
         """``(R,)`` bool: no candidate of this ratio or a greater one would be chosen."""
-        settled: np.ndarray = (self.most / ratio <= self.scores).all(1)
-        return settled
+        return np.asarray((self.most / ratio <= self.scores).all(1))
 
 
 def rank_once(distances: np.ndarray, count: int) -> Ranking:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -200,7 +201,8 @@ class Inferencer:
             chosen,
             batch_size,
             num_workers=workers,
-            collate_fn=collate,
+            # Regions of a batch that share a view have it encoded once.
+            collate_fn=partial(collate, share=not self.reads_text),
             pin_memory=self.device.type == "cuda",
         )
         total = len(cast(Any, chosen))

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_describer import save_tiny_describer
 from tiny_grounder import (
     PIPELINE,
     model_config,
@@ -17,6 +18,7 @@ from tiny_grounder import (
 
 from refkit.data.dataset import ReferringDataset
 from refkit.data.images import ImageError
+from refkit.data.records import Header, ImageRef, Record, Target, write_records
 from refkit.engine.precision import choose_precision
 from refkit.inference.inferencer import DeviceError, load_model
 from refkit.inference.model_config import ModelConfig, ModelConfigError
@@ -280,3 +282,18 @@ def test_a_training_config_without_model_or_transforms_is_refused():
         ModelConfig.from_config({}, "x.py")
     with pytest.raises(ModelConfigError, match="no transforms"):
         ModelConfig.from_config({"model": model_config(), "test_dataloader": {"dataset": {}}}, "x.py")
+
+
+def test_views_that_regions_share_are_encoded_once(tmp_path):
+    model = load_model(save_tiny_describer(tmp_path, selection=[0.0, 1.0]), "cpu")
+    picture = ImageRef("a.png", 60, 40)
+    boxes = ((1.0, 2.0, 20.0, 30.0), (30.0, 5.0, 55.0, 38.0))
+    records = [Record(f"r{row}", picture, targets=[Target(box)]) for row, box in enumerate(boxes)]
+    write_records(tmp_path / "r.jsonl", Header("mine", "own", "test", task=["caption"]), records)
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 60, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    seen = []
+    model.model.backbone.tower.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    data = ReferringDataset(tmp_path / "r.jsonl", tmp_path, pipeline=model.pipeline)
+    assert len(list(model.predict(data))) == 2
+    assert seen == [3]
