@@ -70,7 +70,8 @@ def data(tmp_path, monkeypatch):
                 facts={"kind": text.split()[1]},
             )
         )
-    write_records(tmp_path / "squares.jsonl", Header("squares", "toy", "all", ["rec", "res"]), records)
+    tasks = ["rec", "res", "caption", "attributes", "recognition"]
+    write_records(tmp_path / "squares.jsonl", Header("squares", "toy", "all", tasks), records)
     WordTokenizer.train(["the left right red square a dog circle"], tmp_path / "words.json", 8)
     monkeypatch.setenv("REFKIT_DATA", str(tmp_path))
     monkeypatch.chdir(tmp_path)
