@@ -2,7 +2,7 @@
 
 Not a row of any paper. Goes on from the run of `oneref_tiny_long.py`, whose masks are drawn in cells of three
 pixels, and adds the last step of the mask head from random weights; the learning rate starts anew, on scenes
-that it has not seen. Another 307,200 samples; made the zoo's ``oneref_tiny``.
+that it has not seen. Another 307,200 samples.
 
     refkit train configs/refshapes/oneref_tiny.py
     refkit train configs/refshapes/oneref_tiny_long.py

@@ -1,7 +1,7 @@
 """The small twin of OneRef on RefShapes, trained on: three more epochs on scenes that it has not seen.
 
 Not a row of any paper. The learning rate starts anew; another 307,200 samples, half an hour on one CPU
-core; made the zoo's ``oneref_tiny``. Goes on from the run of `oneref_tiny.py`:
+core. Goes on from the run of `oneref_tiny.py`:
 
     refkit train configs/refshapes/oneref_tiny.py
     refkit train configs/refshapes/oneref_tiny_long.py
