@@ -20,6 +20,7 @@ ensure_environment ""
 run="work_dirs/quickstart"       # training: logs, checkpoints
 out="outputs/quickstart"         # everything made from the trained model
 records="$out/refshapes.seed1.val.jsonl"
+objects="$out/refshapes.seed1-objects.val.jsonl"
 predictions="$out/hivg-tiny.predictions.jsonl"
 mkdir -p "$out"
 
@@ -56,6 +57,17 @@ if [ "$all_families" = yes ]; then
     show refkit predict "$records" --model "$twin" --out "$out/$twin.predictions.jsonl" --data-root "$out" --batch-size 64
     show refkit leaderboard add "$records" "$out/$twin.predictions.jsonl" --method "$twin" --setting single_dataset \
       --overlap-images 0 --note "published weights of the model zoo" --folder "$out/leaderboard"
+  done
+  # and every one that says what is in a region, on boards of words
+  show refkit data import refshapes --about objects --seed 1 --scenes 200 --images "$out/images" --out "$out"
+  for twin in $(refkit zoo list --head caption); do
+    rm -f "$out/$twin.predictions.jsonl"
+    show refkit predict "$objects" --model "$twin" --out "$out/$twin.predictions.jsonl" --data-root "$out" \
+      --batch-size 64 --page "$out/$twin.png"
+    for protocol in caption/region attributes/box recognition/top1; do
+      show refkit leaderboard add "$objects" "$out/$twin.predictions.jsonl" --protocol "$protocol" --method "$twin" \
+        --setting single_dataset --overlap-images 0 --note "published weights of the model zoo" --folder "$out/leaderboard"
+    done
   done
 fi
 show refkit leaderboard build "$out/site" --folder "$out/leaderboard"
