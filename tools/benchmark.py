@@ -34,6 +34,11 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="compare with the same model run in research style, and print the ratios",
     )
+    parser.add_argument(
+        "--evaluation-only",
+        action="store_true",
+        help="with --naive: leave training steps and their memory out",
+    )
     parser.add_argument("--json", help="write the report as JSON to this file")
     return parser.parse_args()
 
@@ -43,6 +48,8 @@ def main() -> None:
     arguments = parse_arguments()
     if min(arguments.batch_size, arguments.repeats, arguments.threads or 1, *arguments.sides) < 1:
         sys.exit("error: --batch-size, --repeats, --threads and --sides are at least 1")
+    if arguments.evaluation_only and not arguments.naive:
+        sys.exit("error: --evaluation-only goes with --naive")
 
     import torch
     from rich.console import Console
@@ -58,7 +65,8 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     precisions = ("float32", "bfloat16") if arguments.precision == "both" else (arguments.precision,)
     sides, progress = tuple(arguments.sides), sys.stderr.isatty()
-    options = BenchmarkOptions(arguments.batch_size, arguments.repeats, precisions, sides, progress)
+    training = not arguments.evaluation_only
+    options = BenchmarkOptions(arguments.batch_size, arguments.repeats, precisions, sides, progress, training)
     try:
         device = choose_device(arguments.device)
         if arguments.naive:

@@ -117,11 +117,10 @@ def compare_with_naive(
         difference = _box_difference(subject, evaluation[NAIVE](), plain.evaluation("float32")())
         timed = {"evaluation": time_interleaved(evaluation, options.repeats, progress=options.progress)}
         del evaluation, plain
-        subject.model.train()
-        training = {NAIVE: naive_training_step(subject)}
-        training |= {precision: subject.training_step(precision) for precision in options.precisions}
-        timed["training step"] = time_interleaved(training, options.repeats, progress=options.progress)
-    memories = _memories(config, overrides, options) if device.type == "cpu" else {}
+        if options.training:
+            timed["training step"] = _time_training(subject, options)
+    fresh = options.training and device.type == "cpu"
+    memories = _memories(config, overrides, options) if fresh else {}
     return Comparison(
         config=Path(loaded.filename).stem,
         batch_size=options.batch_size,
@@ -132,6 +131,13 @@ def compare_with_naive(
         peak_memory={way: resident for way, (resident, _) in memories.items()},
         peak_tensors={way: tensors for way, (_, tensors) in memories.items()},
     )
+
+
+def _time_training(subject: Subject, options: BenchmarkOptions) -> dict[str, Timing]:
+    subject.model.train()
+    training = {NAIVE: naive_training_step(subject)}
+    training |= {precision: subject.training_step(precision) for precision in options.precisions}
+    return time_interleaved(training, options.repeats, progress=options.progress)
 
 
 def naive_evaluation(subject: Subject) -> Run:

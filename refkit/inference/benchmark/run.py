@@ -39,6 +39,7 @@ class BenchmarkOptions:
         precisions: of the model, measured side by side.
         sides: of the square products that define the peak.
         progress: whether to show progress bars on stderr.
+        training: whether training steps are compared with the naive way, too.
     """
 
     batch_size: int = 8
@@ -46,6 +47,7 @@ class BenchmarkOptions:
     precisions: tuple[str, ...] = ("float32", "bfloat16")
     sides: tuple[int, ...] = SQUARE_SIDES
     progress: bool = True
+    training: bool = True
 
 
 @dataclass(frozen=True, slots=True)

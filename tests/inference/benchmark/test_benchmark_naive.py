@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -59,6 +60,12 @@ def test_comparison_reports_ratios_and_equal_boxes(config):
     assert set(found.peak_memory) == {NAIVE, "float32", "bfloat16"}
     assert min(found.peak_memory.values()) > 50 * 2**20
     assert found.peak_tensors["float32"] < found.peak_tensors[NAIVE] < found.peak_memory[NAIVE]
+
+
+def test_evaluation_alone_can_be_compared(config):
+    found = compare_with_naive(str(config), (), CPU, replace(OPTIONS, training=False))
+    assert list(found.seconds) == ["evaluation"]
+    assert found.peak_memory == found.peak_tensors == {}
 
 
 def test_the_naive_way_gives_the_same_losses_and_keeps_its_maps(config, tmp_path):
