@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -73,7 +74,7 @@ class FixedViews:
     """
 
     def __init__(self, ratios: Sequence[float]) -> None:
-        if not ratios or not all(0 <= ratio <= 1 for ratio in ratios):
+        if not ratios or not all(isinstance(ratio, Real) and 0 <= ratio <= 1 for ratio in ratios):
             raise ValueError(f"fixed views {list(ratios)}: expected at least one ratio, all within [0, 1]")
         self.ratios = tuple(float(ratio) for ratio in ratios)
 

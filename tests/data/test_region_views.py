@@ -71,6 +71,7 @@ def test_fixed_views_and_task_priors():
     [
         (lambda: FixedViews([]), "at least one ratio"),
         (lambda: FixedViews([0, 1.2]), "within"),
+        (lambda: build_selection(["type", "random"]), "within"),
         (lambda: FixedViews([0, 0.4]).choose(pixels(), REGIONS, 3, rng()), "are 2, the model has 3"),
         (lambda: TaskPrior("recognition"), "view_prior"),
         (lambda: TaskPrior("caption").choose(pixels(), REGIONS, 3, rng()), "view_prior"),
