@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import torch.nn.functional as F
+from scipy import ndimage
 from torch import Tensor, nn
 
 from refkit.heads.region_text import box_map
@@ -37,6 +38,8 @@ class MaskBranch(nn.Module):
             predicted inside the padding, as the released code does.
         without_mask: what to do about a sample without a mask where masks are the target: ``refuse`` it, or
             ``exclude`` it from the two losses (data sets with and without masks mixed).
+        parts: what of the foreground is answered. ``all`` of it, as published, or only its ``largest``
+            connected part, corners touching; not for objects that others cut in two.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class MaskBranch(nn.Module):
         mask_rule: Literal["upsampled", "published"] = "upsampled",
         metric_resolution: Literal["image", "canvas"] = "image",
         without_mask: Literal["refuse", "exclude"] = "refuse",
+        parts: Literal["all", "largest"] = "all",
     ) -> None:
         super().__init__()
         self.target = _choice("target", target, ("box", "mask"))
         self.mask_rule = _choice("mask_rule", mask_rule, ("upsampled", "published"))
         self.metric_resolution = _choice("metric_resolution", metric_resolution, ("image", "canvas"))
         self.without_mask = _choice("without_mask", without_mask, ("refuse", "exclude"))
+        self.parts = _choice("parts", parts, ("all", "largest"))
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
 
@@ -92,9 +97,12 @@ class MaskBranch(nn.Module):
     def predict(self, features: Features, data_samples: Sequence[ReferringSample]) -> list[Prediction]:
         """One mask per sample, at the resolution of its original image unless the canvas was asked for."""
         masks = self.masks(self(features), [sample.frame for sample in data_samples])
+        answers = [mask.cpu().numpy() for mask in masks]
+        if self.parts == "largest":
+            answers = [largest_part(answer) for answer in answers]
         return [
-            Prediction(id=sample.id, mask=encode(mask.cpu().numpy()))
-            for sample, mask in zip(data_samples, masks, strict=True)
+            Prediction(id=sample.id, mask=encode(answer))
+            for sample, answer in zip(data_samples, answers, strict=True)
         ]
 
     def masks(self, logits: Tensor, frames: Sequence[Frame]) -> list[Tensor]:
@@ -159,6 +167,14 @@ def to_original_pixels(logits: Tensor, frame: Frame) -> Tensor:
     return F.grid_sample(logits[None], grid, mode="bilinear", padding_mode="border", align_corners=False)[
         0, 0
     ]
+
+
+def largest_part(mask: np.ndarray) -> np.ndarray:
+    """The largest connected part of a mask ``(H, W)`` bool, corners touching; an empty mask stays empty."""
+    labels, count = ndimage.label(mask, structure=np.ones((3, 3)))
+    if count < 2:
+        return mask
+    return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
 
 
 def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:

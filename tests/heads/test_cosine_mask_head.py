@@ -9,6 +9,7 @@ from torch import nn
 
 from refkit.heads import CosineMaskHead
 from refkit.heads.cosine_mask import cosines
+from refkit.heads.mask_branch import largest_part
 from refkit.structures import Features, Frame, ReferringSample
 
 WIDTH, GRID = 8, (3, 4)
@@ -160,6 +161,23 @@ def test_masks_of_the_canvas_show_its_padding():
     canvas = head(metric_resolution="canvas").masks(logits, [frame])[0]
     assert canvas.shape == (32, 32)
     assert canvas.all()
+
+
+def test_the_largest_part_alone_can_be_answered():
+    mask = np.zeros((8, 9), bool)
+    mask[1:3, 1:3] = mask[3:6, 3:6] = mask[0, 7] = True
+    kept = largest_part(mask)
+    assert kept[1:3, 1:3].all() and kept[3:6, 3:6].all() and kept.sum() == 13
+    assert not largest_part(np.zeros((4, 4), bool)).any()
+    given, samples = features(batch=1), [sample(frame=Frame.identity(32, 24))]
+    answers = {}
+    for parts in ("all", "largest"):
+        module = head(parts=parts)
+        torch.nn.init.zeros_(module.norms[-1].bias)  # about half of all pixels are foreground
+        answers[parts] = module.predict(given, samples)[0].mask
+    whole, largest = (coco_mask.decode(answers[parts]).astype(bool) for parts in ("all", "largest"))
+    assert 0 < largest.sum() < whole.sum()
+    assert np.array_equal(largest, largest_part(whole))
 
 
 def test_unknown_rules_are_refused():
