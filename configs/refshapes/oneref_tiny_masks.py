@@ -1,7 +1,8 @@
 """The small twin of OneRef on RefShapes, last stage: two more epochs in which masks count twice.
 
 Not a row of any paper. Goes on from the run of `oneref_tiny_fine.py` on other scenes, with the learning rate
-started anew and both mask losses doubled; another 204,800 samples. Made the zoo's ``oneref_tiny``.
+started anew and both mask losses doubled; another 204,800 samples. Answers are the largest connected part of
+a mask. Made the zoo's ``oneref_tiny``.
 
     refkit train configs/refshapes/oneref_tiny_fine.py
     refkit train configs/refshapes/oneref_tiny_masks.py
@@ -16,7 +17,7 @@ from mmengine.optim import CosineAnnealingLR, LinearLR
 
 load_from = "work_dirs/oneref_tiny_fine/iter_4800.pth"
 load_allow_missing = []
-model["heads"]["mask"].update(focal_weight=8.0, dice_weight=4.0)
+model["heads"]["mask"].update(focal_weight=8.0, dice_weight=4.0, parts="largest")
 train_dataloader["dataset"].update(start=61440)
 train_cfg.update(max_epochs=2)
 param_scheduler = [

@@ -134,12 +134,13 @@ def test_files_of_something_else_are_refused(tmp_path):
 
 
 def test_used_codes_move_towards_their_vectors_and_stay_unit():
+    torch.manual_seed(0)
     book = Codebook(4, 3)
     before = book.embedding.weight.clone()
     vectors = F.normalize(torch.randn(2, 5, 3), dim=-1)
     codes = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 0, 0, 0]])
     book.learn(vectors, codes, decay=0.9)
-    assert torch.equal(book.embedding.weight[2:], before[2:])
+    torch.testing.assert_close(book.embedding.weight[2:], before[2:], atol=1e-6, rtol=0)  # unit once more
     assert torch.equal(book.cluster_size, torch.tensor([0.6, 0.4, 0, 0]))
     torch.testing.assert_close(book.embedding.weight.norm(dim=1), torch.ones(4))
     for code in (0, 1):
