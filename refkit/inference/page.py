@@ -67,8 +67,9 @@ def _size(record: Record) -> tuple[int, int]:
 
 
 def _is_captioned(record: Record) -> bool:
-    """Whether words about one region are asked for."""
-    return bool(record.references) and len(record.targets) == 1 and record.targets[0].box is not None
+    """Whether words about one region are asked for: there are references, and no sentence that was asked."""
+    one_region = len(record.targets) == 1 and record.targets[0].box is not None
+    return bool(record.references) and not record.text and one_region
 
 
 def _picture(record: Record, folder: Path) -> Image.Image:

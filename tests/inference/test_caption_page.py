@@ -5,9 +5,11 @@ import pytest
 from PIL import Image
 
 from refkit.data.records import Header, ImageRef, Record, RecordFile, Target, write_records
+from refkit.data.refshapes.region_captions import iter_object_records
+from refkit.data.refshapes.world import iter_records
 from refkit.inference.caption_page import CaptionedRegion, caption_page
 from refkit.inference.drawing import HIT, MISS, TRUE
-from refkit.inference.page import draw_prediction_page
+from refkit.inference.page import _is_captioned, draw_prediction_page
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.structures import Prediction
 
@@ -72,3 +74,10 @@ def test_the_page_of_a_prediction_file_is_chosen_by_its_records(tmp_path):
     file = RecordFile(tmp_path / "r.jsonl")
     page = draw_prediction_page(file, tmp_path / "p.jsonl", tmp_path / "page.png", image_root=tmp_path)
     assert has(Image.open(page), HIT)
+
+
+def test_a_sentence_that_was_asked_makes_it_no_page_of_captions():
+    """Expressions of RefShapes know captions of their targets, too."""
+    asked, told = next(iter_records(1, 0, 1, 96)), next(iter_object_records(1, 0, 1, 96))
+    assert asked.references and told.references
+    assert [_is_captioned(record) for record in (asked, told)] == [False, True]
