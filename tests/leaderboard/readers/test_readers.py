@@ -295,14 +295,14 @@ def test_broken_rows_are_refused_with_their_place(tmp_path, records, kind, conte
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
-        b"\xff\xfe[",
-        b"[" * 100_000,
-        b"\x1f\x8b\x08\x00cut",
-        b"{",
-        b"null",
-        gzip.compress(b"[]")[:-4],
-        b'[{"id": 1}',
+        pytest.param(b"", id="empty"),
+        pytest.param(b"\xff\xfe[", id="other encoding"),
+        pytest.param(b"[" * 100_000, id="nested too deep"),
+        pytest.param(b"\x1f\x8b\x08\x00cut", id="no archive"),
+        pytest.param(b"{", id="open brace"),
+        pytest.param(b"null", id="null"),
+        pytest.param(gzip.compress(b"[]")[:-4], id="archive cut short"),
+        pytest.param(b'[{"id": 1}', id="open bracket"),
     ],
 )
 def test_files_that_are_not_json(tmp_path, records, kind, content):
