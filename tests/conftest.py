@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,14 @@ def shared() -> Path:
     if not folder.is_dir():
         pytest.skip("the folder 'shared' is not beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="module")
+def module_without_java():
+    """METEOR takes half a minute and stays out; a program that another test has started is forgotten."""
+    from refkit.metrics import meteor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shutil, "which", lambda name: None)
+        meteor._program.cache_clear()
+        yield

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import runpy
-import shutil
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -21,14 +20,13 @@ from refkit.inference.inferencer import load_model
 from refkit.inference.prediction_run import PredictionRun
 from refkit.leaderboard.predictions import read_predictions
 from refkit.leaderboard.scoring import score
-from refkit.metrics import meteor
 from refkit.metrics.boxes import paired_iou
 from refkit.metrics.ngrams import NgramTable
 from refkit.metrics.ptb import ptb_tokens
 from refkit.metrics.tokens import one_line
 from refkit.registry import DATASETS
 
-pytestmark = pytest.mark.shared
+pytestmark = [pytest.mark.shared, pytest.mark.usefixtures("module_without_java")]
 
 FOLDER = Path(__file__).resolve().parents[1] / "configs"
 RUNS = {
@@ -51,15 +49,6 @@ SPLITS = {
 
 CAPTIONS = {"all.jsonl": (218, 128, "man", 0.0982), "vg.jsonl": (769, 3, "cables are on the floor", 0.2093)}
 """Of both files of captions: regions, pictures, and of the commonest captions the one with the best CIDEr."""
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_java():
-    """METEOR takes half a minute and stays out; a program that another test has started is forgotten."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda name: None)
-        meteor._program.cache_clear()
-        yield
 
 
 @pytest.fixture(scope="module")

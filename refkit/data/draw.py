@@ -24,8 +24,8 @@ COLOURS: tuple[Colour, ...] = (
     (86, 180, 233),
     (230, 159, 0),
 )
-_PAPER: Colour = (250, 250, 248)
-_INK: Colour = (30, 30, 30)
+PAPER: Colour = (250, 250, 248)
+INK: Colour = (30, 30, 30)
 
 
 def colour(index: int) -> Colour:
@@ -68,7 +68,7 @@ def draw_box(image: Image.Image, box: Sequence[float], ink: Colour, width: int |
     stroke = width or line_width(image)
     pen = ImageDraw.Draw(image)
     # A dark rim keeps the outline visible on ground of its own colour.
-    pen.rectangle(corners, outline=_INK, width=stroke + max(1, stroke // 2))
+    pen.rectangle(corners, outline=INK, width=stroke + max(1, stroke // 2))
     pen.rectangle(corners, outline=ink, width=stroke)
 
 
@@ -106,7 +106,7 @@ def draw_outline(image: Image.Image, mask: np.ndarray, ink: Colour, width: int |
     rim = stroke + max(1, stroke // 2)
     # The edge of the picture is a border too: outside of it there is no area.
     area = Image.fromarray(np.pad(mask, rim).astype(np.uint8) * 255)
-    for depth, colour_of_line in ((rim, _INK), (stroke, ink)):
+    for depth, colour_of_line in ((rim, INK), (stroke, ink)):
         inner = np.asarray(area.filter(ImageFilter.MinFilter(2 * depth + 1)))[rim:-rim, rim:-rim] > 0
         line = Image.fromarray((mask & ~inner).astype(np.uint8) * 255)
         image.paste(Image.new("RGB", image.size, colour_of_line), (0, 0), line)
@@ -158,11 +158,11 @@ def captioned(image: Image.Image, text: str, width: int, lines: int = 3, size: i
     letters = font(size)
     rows = wrapped(text, width - 6, lines, letters)
     step = size + 5
-    tile = Image.new("RGB", (width, scaled.height + step * lines + 8), _PAPER)
+    tile = Image.new("RGB", (width, scaled.height + step * lines + 8), PAPER)
     tile.paste(scaled, (0, 0))
     pen = ImageDraw.Draw(tile)
     for index, line in enumerate(rows):
-        pen.text((3, scaled.height + 4 + index * step), line, font=letters, fill=_INK)
+        pen.text((3, scaled.height + 4 + index * step), line, font=letters, fill=INK)
     return tile
 
 
@@ -193,7 +193,7 @@ def contact_sheet(tiles: Sequence[Image.Image], columns: int = 4, gap: int = 8) 
     width = max(tile.width for tile in tiles)
     heights = [max(tile.height for tile in row) for row in rows]
     across = min(columns, len(tiles))
-    sheet = Image.new("RGB", (across * (width + gap) + gap, sum(heights) + gap * (len(rows) + 1)), _PAPER)
+    sheet = Image.new("RGB", (across * (width + gap) + gap, sum(heights) + gap * (len(rows) + 1)), PAPER)
     y = gap
     for row, height in zip(rows, heights, strict=True):
         for index, tile in enumerate(row):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor, nn
 
+from refkit.data.arguments import require_choice
 from refkit.heads.region_text import box_map
 from refkit.losses.masks import dice, focal
 from refkit.rle import encode
@@ -54,11 +55,11 @@ class MaskBranch(nn.Module):
         parts: Literal["all", "largest"] = "all",
     ) -> None:
         super().__init__()
-        self.target = _choice("target", target, ("box", "mask"))
-        self.mask_rule = _choice("mask_rule", mask_rule, ("upsampled", "published"))
-        self.metric_resolution = _choice("metric_resolution", metric_resolution, ("image", "canvas"))
-        self.without_mask = _choice("without_mask", without_mask, ("refuse", "exclude"))
-        self.parts = _choice("parts", parts, ("all", "largest"))
+        self.target = require_choice("target", target, ("box", "mask"))
+        self.mask_rule = require_choice("mask_rule", mask_rule, ("upsampled", "published"))
+        self.metric_resolution = require_choice("metric_resolution", metric_resolution, ("image", "canvas"))
+        self.without_mask = require_choice("without_mask", without_mask, ("refuse", "exclude"))
+        self.parts = require_choice("parts", parts, ("all", "largest"))
         self.focal_weight = focal_weight
         self.dice_weight = dice_weight
 
@@ -175,9 +176,3 @@ def largest_part(mask: np.ndarray) -> np.ndarray:
     if count < 2:
         return mask
     return labels == 1 + np.bincount(labels.ravel())[1:].argmax()
-
-
-def _choice(name: str, value: Any, allowed: tuple[str, ...]) -> Any:
-    if value not in allowed:
-        raise ValueError(f"{name}={value!r}; expected {' or '.join(map(repr, allowed))}")
-    return value

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 from refkit.data import draw
 from refkit.data.caption_text import normalise_caption
 from refkit.data.views import check_regions, crop_boxes
-from refkit.inference.drawing import HIT, INK, MISS, PAPER, TRUE, titled_page
+from refkit.inference.drawing import HIT, MISS, TRUE, titled_page
 from refkit.structures import Prediction
 
 SURROUNDINGS = 0.4
@@ -67,11 +67,11 @@ def caption_page(
 def _tile(region: CaptionedRegion, width: int) -> Image.Image:
     picture = _surroundings(region, width)
     written = region.prediction.caption or f"({region.prediction.status}: nothing was written)"
-    ink = HIT if region.word_for_word else INK if region.prediction.caption else MISS
+    ink = HIT if region.word_for_word else draw.INK if region.prediction.caption else MISS
     said = "people: " + " / ".join(region.references)
     rows = [(line, ink, _SIZE) for line in draw.wrapped(written, width - 6, 3, draw.font(_SIZE))]
-    rows += [(line, INK, _SMALL) for line in draw.wrapped(said, width - 6, 3, draw.font(_SMALL))]
-    tile = Image.new("RGB", (width, picture.height + _STEP * len(rows) + 8), PAPER)
+    rows += [(line, draw.INK, _SMALL) for line in draw.wrapped(said, width - 6, 3, draw.font(_SMALL))]
+    tile = Image.new("RGB", (width, picture.height + _STEP * len(rows) + 8), draw.PAPER)
     tile.paste(picture, (0, 0))
     pen = ImageDraw.Draw(tile)
     for number, (line, colour, size) in enumerate(rows):

@@ -24,8 +24,6 @@ from refkit.structures import Prediction
 PREDICTED, TRUE = draw.COLOURS[0], draw.COLOURS[1]
 HIT_THRESHOLD = 0.5
 
-PAPER: Colour = (250, 250, 248)
-INK: Colour = (30, 30, 30)
 HIT: Colour = (0, 120, 90)
 MISS: Colour = (185, 40, 20)
 
@@ -145,7 +143,7 @@ def titled_page(
 ) -> Image.Image:
     """A sheet of tiles below a title, one line that sums it up, and what its colours mean."""
     head = _head(sheet.width, title, summary, legend)
-    page = Image.new("RGB", (sheet.width, head.height + sheet.height), PAPER)
+    page = Image.new("RGB", (sheet.width, head.height + sheet.height), draw.PAPER)
     page.paste(head, (0, 0))
     page.paste(sheet, (0, head.height))
     return page
@@ -179,7 +177,7 @@ def _tile(answer: Answer, width: int) -> Image.Image:
     picture = draw_answer(answer, width)
     verdict, ink = _verdict(answer)
     if verdict:
-        strip = Image.new("RGB", (width, _STATUS_SIZE + 9), PAPER)
+        strip = Image.new("RGB", (width, _STATUS_SIZE + 9), draw.PAPER)
         pen = ImageDraw.Draw(strip)
         pen.rectangle((3, 8, _STATUS_SIZE, 5 + _STATUS_SIZE), fill=ink)
         pen.text((_STATUS_SIZE + 7, 4), verdict, font=draw.font(_STATUS_SIZE), fill=ink)
@@ -190,9 +188,9 @@ def _tile(answer: Answer, width: int) -> Image.Image:
 def _verdict(answer: Answer) -> tuple[str, Colour]:
     masks = "" if answer.mask_iou is None else f"mask IoU {answer.mask_iou:.2f}"
     if answer.iou is None:
-        return (masks, INK) if answer.prediction.status == "ok" else (answer.prediction.status, MISS)
+        return (masks, draw.INK) if answer.prediction.status == "ok" else (answer.prediction.status, MISS)
     if not valid_boxes(as_boxes([top_box(answer.prediction)]))[0]:
-        return ("miss, no usable box", MISS) if not masks else (masks, INK)
+        return ("miss, no usable box", MISS) if not masks else (masks, draw.INK)
     hit = answer.iou >= HIT_THRESHOLD
     words = [f"{'hit' if hit else 'miss'}, IoU {answer.iou:.2f}", masks]
     return ", ".join(filter(None, words)), HIT if hit else MISS
@@ -211,14 +209,14 @@ def _summary(answers: Sequence[Answer]) -> str:
 
 def _head(width: int, title: str, summary: str, legend: Sequence[tuple[Colour, str]]) -> Image.Image:
     """Title, summary and legend, one below the other."""
-    head = Image.new("RGB", (width, 92), PAPER)
+    head = Image.new("RGB", (width, 92), draw.PAPER)
     pen = ImageDraw.Draw(head)
-    pen.text((9, 8), _shortened(title, width - 18, 20), font=draw.font(20), fill=INK)
-    pen.text((9, 38), _shortened(summary, width - 18, 15), font=draw.font(15), fill=INK)
+    pen.text((9, 8), _shortened(title, width - 18, 20), font=draw.font(20), fill=draw.INK)
+    pen.text((9, 38), _shortened(summary, width - 18, 15), font=draw.font(15), fill=draw.INK)
     x = 9.0
     for ink, name in legend:
         pen.rectangle((x, 66, x + 14, 80), outline=ink, width=3)
-        pen.text((x + 21, 63), name, font=draw.font(15), fill=INK)
+        pen.text((x + 21, 63), name, font=draw.font(15), fill=draw.INK)
         x += 21 + draw.font(15).getlength(name) + 24
     return head
 
@@ -238,7 +236,7 @@ def _quoted(text: str) -> str:
 
 
 def _stacked(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    both = Image.new("RGB", (upper.width, upper.height + lower.height), PAPER)
+    both = Image.new("RGB", (upper.width, upper.height + lower.height), draw.PAPER)
     both.paste(upper, (0, 0))
     both.paste(lower, (0, upper.height))
     return both

@@ -11,7 +11,6 @@ from refkit.data import draw
 from refkit.data.views import check_regions, crop_boxes, cut_views, regions_in_views, widened
 
 _GAP = 8
-_PAPER: draw.Colour = (250, 250, 248)
 _LEAST_WIDTH = 480
 _MOST_LINES, _LETTERS = 4, 13
 
@@ -82,7 +81,7 @@ def views_page(strips: Sequence[Image.Image]) -> Image.Image:
 def _beside_each_other(tiles: Sequence[Image.Image]) -> Image.Image:
     """Tiles of one height in one row."""
     width = sum(tile.width for tile in tiles) + _GAP * (len(tiles) + 1)
-    strip = Image.new("RGB", (width, tiles[0].height + 2 * _GAP), _PAPER)
+    strip = Image.new("RGB", (width, tiles[0].height + 2 * _GAP), draw.PAPER)
     x = _GAP
     for tile in tiles:
         strip.paste(tile, (x, _GAP))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+import timm
 import tiny_models as tiny
 import torch
 from torch import nn
@@ -333,7 +334,6 @@ def test_wrong_arguments_are_refused(options, complaint):
 
 def test_any_model_with_named_blocks():
     """A plain timm vision transformer: no task, fused query-key-value projection, fresh matrices."""
-    timm = pytest.importorskip("timm")
     torch.manual_seed(0)
     model = timm.create_model("vit_tiny_patch16_224", img_size=32, depth=4, num_classes=5).eval()
     plain = structure(model)
@@ -359,7 +359,6 @@ def test_any_model_with_named_blocks():
 
 
 def test_example_of_the_page(repository):
-    pytest.importorskip("timm")
     page = (repository / "docs" / "pages" / "hilora.md").read_text("utf-8")
     (example,) = (block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "timm" in block)
     names: dict = {}

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 
+import cv2
+import imagehash
 import numpy as np
 import pytest
+from PIL import Image
 
 from refkit.data.view_hash import CropHashes, grey, perceptual_hash, published_hash
 from refkit.data.view_selection import ImagePrior
@@ -98,14 +101,12 @@ def test_pixels_of_views(cases, pictures):
 
 
 def test_grey_levels_are_those_of_opencv(pictures):
-    cv2 = pytest.importorskip("cv2")
     rng = np.random.default_rng(3)
     for image in (pictures[2], rng.integers(0, 256, (64, 77, 3), dtype=np.uint8)):
         np.testing.assert_array_equal(grey(image), cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))
 
 
 def test_bits_of_random_crops_are_those_of_opencv(pictures):
-    cv2 = pytest.importorskip("cv2")
     rng, image = np.random.default_rng(4), pictures[2]
     levels = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(np.float32)
     corners = np.sort(rng.integers(0, (334, 501), (60, 2, 2)), axis=1).reshape(-1, 4)
@@ -122,9 +123,6 @@ def test_bits_of_random_crops_are_those_of_opencv(pictures):
 
 
 def test_perceptual_hashes_are_those_of_the_library(pictures):
-    imagehash = pytest.importorskip("imagehash")
-    from PIL import Image
-
     crops = np.array([[0, 0, 333, 500], [10, 20, 110, 170], [300, 3, 333, 400], [5, 5, 6, 6]])
     low = np.random.default_rng(8).integers(0, (300, 450), (60, 2))
     high = np.minimum(low + np.random.default_rng(9).integers(1, (300, 450), low.shape), (333, 500))

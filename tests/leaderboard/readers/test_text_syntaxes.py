@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from foreign_files import BOXES, HEIGHT, WIDTH, convert, lines, put
+from supervision import Detections
 
 from refkit.leaderboard.predictions import read_predictions
 from refkit.leaderboard.readers.answers import AnswerError
@@ -35,11 +36,6 @@ BROKEN = {
     ],
     "gemini": ["[", '[{"box_2d": [1], "label": "x"}]', '[{"box_2d": {}, "label": "x"}]', "[" * 9000, "null"],
 }
-
-
-@pytest.fixture(autouse=True)
-def installed():
-    return pytest.importorskip("supervision", reason="the extra 'answers' is not installed")
 
 
 def test_each_syntax_becomes_fractions_of_the_picture():
@@ -94,10 +90,8 @@ def thousandths_y_first(box):
         '[{"bbox_2d": [1, 2, 3, 4], "label": ""}]',
     ],
 )
-def test_refkits_own_reading_of_qwen_is_that_of_supervision(installed, text):
+def test_refkits_own_reading_of_qwen_is_that_of_supervision(text):
     own = boxes_in_text(text)
     sizes = {"input_wh": (1000, 1000), "resolution_wh": (1000, 1000)}
-    assert own == pytest.approx(installed.Detections.from_vlm("qwen_2_5_vl", text, **sizes).xyxy)
-    assert own == pytest.approx(
-        installed.Detections.from_vlm("qwen_3_vl", text, resolution_wh=(1000, 1000)).xyxy
-    )
+    assert own == pytest.approx(Detections.from_vlm("qwen_2_5_vl", text, **sizes).xyxy)
+    assert own == pytest.approx(Detections.from_vlm("qwen_3_vl", text, resolution_wh=(1000, 1000)).xyxy)

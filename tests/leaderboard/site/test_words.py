@@ -2,7 +2,6 @@
 
 import html
 import re
-import shutil
 
 import pytest
 from PIL import Image
@@ -18,20 +17,12 @@ from refkit.leaderboard.predictions import PredictionHeader, write_predictions
 from refkit.leaderboard.scoring import score
 from refkit.leaderboard.site.build import build_site
 from refkit.leaderboard.site.gallery import choose
-from refkit.metrics import meteor
 from refkit.structures import Prediction
+
+pytestmark = pytest.mark.usefixtures("module_without_java")
 
 PROTOCOLS = {"caption": "caption/region", "attributes": "attributes/box", "recognition": "recognition/top1"}
 HOSTILE = "<script>alert(1)</script>"
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_java():
-    """METEOR takes half a minute and stays out; a program that another test has started is forgotten."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda name: None)
-        meteor._program.cache_clear()
-        yield
 
 
 @pytest.fixture(scope="module")
