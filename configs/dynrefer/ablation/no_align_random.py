@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from three views that are not aligned, drawn by chance in evaluation too.
 
-Table 7, row 18 , Table 8, row 1. Published values: OVAD mAP 27.3; COCO accuracy 88.4; VG-COCO mAP 47.1;
+Table 7, row 18; Table 8, row 1. Published values: OVAD mAP 27.3; COCO accuracy 88.4; VG-COCO mAP 47.1;
 RefCOCOg METEOR 17.9, CIDEr 113.6.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from three views drawn by chance, in evaluation chosen by the picture.
 
-Table 7, row 10 , Table 8, row 4; Table 9, row 5. Published values: OVAD mAP 28.7; COCO accuracy 90.3;
+Table 7, row 10; Table 8, row 4; Table 9, row 5. Published values: OVAD mAP 28.7; COCO accuracy 90.3;
 VG-COCO mAP 47.4; RefCOCOg METEOR 18.2, CIDEr 118.6.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from three views drawn by chance, in evaluation too.
 
-Table 7, row 9 , Table 8, row 2; Table 9, row 4. Published values: OVAD mAP 27.3; COCO accuracy 88.9;
+Table 7, row 9; Table 8, row 2; Table 9, row 4. Published values: OVAD mAP 27.3; COCO accuracy 88.9;
 VG-COCO mAP 47.3; RefCOCOg METEOR 18.2, CIDEr 117.7.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

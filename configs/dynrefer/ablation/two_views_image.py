@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from two views drawn by chance, in evaluation chosen by the picture.
 
-Table 7, row 7 , Table 9, row 2; Table 6, row 5. Published values: OVAD mAP 27.5; COCO accuracy 89.3;
+Table 7, row 7; Table 9, row 2; Table 6, row 5. Published values: OVAD mAP 27.5; COCO accuracy 89.3;
 VG-COCO mAP 46.8; RefCOCOg METEOR 17.9, CIDEr 114.7.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from two views drawn by chance, in evaluation too.
 
-Table 7, row 6 , Table 9, row 1. Published values: OVAD mAP 26.1; COCO accuracy 87.8; VG-COCO mAP 46.6;
+Table 7, row 6; Table 9, row 1. Published values: OVAD mAP 26.1; COCO accuracy 87.8; VG-COCO mAP 46.6;
 RefCOCOg METEOR 17.9, CIDEr 114.4.
 
 Trained on VG-COCO and RefCOCOg, as all ablations; everything else as in the released recipe of

@@ -1,6 +1,6 @@
 """DynRefer on VG-COCO and RefCOCOg from two views drawn by chance, in evaluation chosen by the task.
 
-Table 7, row 8 , Table 9, row 3. Published values: OVAD mAP 28.1; COCO accuracy 90.2; VG-COCO mAP 47.0;
+Table 7, row 8; Table 9, row 3. Published values: OVAD mAP 28.1; COCO accuracy 90.2; VG-COCO mAP 47.0;
 RefCOCOg METEOR 18.1, CIDEr 115.6.
 
 For captions the second view is 0.4, for attributes 0.1 (figure 4); what it was for classes is not stated,
