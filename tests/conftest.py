@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -28,12 +31,26 @@ def shared() -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def module_without_java():
-    """METEOR takes half a minute and stays out; a program that another test has started is forgotten."""
+@contextmanager
+def hidden_java() -> Iterator[None]:
+    """No Java on the search path; METEOR's program, should an earlier test have started it, waits behind."""
     from refkit.metrics import meteor
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shutil, "which", lambda name: None)
-        meteor._program.cache_clear()
+        patch.setattr(meteor, "_program", lru_cache(meteor._program.__wrapped__))
+        yield
+
+
+@pytest.fixture
+def without_java() -> Iterator[None]:
+    """A machine without Java."""
+    with hidden_java():
+        yield
+
+
+@pytest.fixture(scope="module")
+def module_without_java() -> Iterator[None]:
+    """The same for all tests of a file: METEOR takes half a minute there and says nothing."""
+    with hidden_java():
         yield

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import BaseDataPreprocessor
 from pretend_records import pretend_records
 from stand_ins import shrunk, without_files
 
@@ -66,6 +67,16 @@ def load_without_weights(path: Path):
 
 _ON_META: dict[str, ReferringModel] = {}
 _RUN_ON_META: set[str] = set()
+_PREPROCESSORS: dict[str, BaseDataPreprocessor] = {}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def two_gigabytes():
+    """What the tests of this file share is given back before models with weights are tested."""
+    yield
+    for shared in (_ON_META, _PREPROCESSORS):
+        shared.clear()
+    loaded.cache_clear()
 
 
 def model_key(config) -> str:
@@ -94,10 +105,12 @@ def last_stage(config) -> dict:
     )
 
 
-@cache
-def preprocessor(path: Path):
-    """Of the model, with its tokenizer."""
-    return MODELS.build(load_without_weights(path).model.data_preprocessor)
+def preprocessor(path: Path) -> BaseDataPreprocessor:
+    """Of the model, with its tokenizer: tens of megabytes, which equal ones share."""
+    config = load_without_weights(path).model.data_preprocessor
+    if (key := str(config)) not in _PREPROCESSORS:
+        _PREPROCESSORS[key] = MODELS.build(config)
+    return _PREPROCESSORS[key]
 
 
 def run_on_meta(path: Path, inputs) -> None:

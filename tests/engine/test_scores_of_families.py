@@ -1,6 +1,5 @@
 """``refkit test`` of every family says what ``refkit score`` says of the prediction file that it wrote."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +17,11 @@ from refkit.engine import ProtocolMetric, load_config
 from refkit.engine.launch import test as evaluate_weights
 from refkit.heads import BoxHead, CosineMaskHead, MaskHead, SimilarityBoxHead
 from refkit.leaderboard.scoring import score
-from refkit.metrics import meteor
 from refkit.models import OneRef
 from refkit.registry import MODELS
 from refkit.rle import encode
+
+pytestmark = pytest.mark.usefixtures("module_without_java")
 
 BEIT3 = dict(
     width=32,
@@ -33,15 +33,6 @@ BEIT3 = dict(
     context_length=8,
     text_positions=10,
 )
-
-
-@pytest.fixture(scope="module", autouse=True)
-def without_java():
-    """METEOR takes half a minute and stays out; a program that another test has started is forgotten."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shutil, "which", lambda name: None)
-        meteor._program.cache_clear()
-        yield
 
 
 @pytest.fixture

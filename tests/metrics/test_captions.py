@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections import defaultdict
 
@@ -37,13 +36,6 @@ def installed():
 
 
 needs_tools = pytest.mark.skipif(not installed(), reason="needs Java and pip install 'refkit[captions]'")
-
-
-@pytest.fixture
-def without_java(monkeypatch):
-    """A machine without Java."""
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    meteor._program.cache_clear()
 
 
 def caption_pairs(samples):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from metric_fixtures import fixture, values
 from test_captions import needs_tools
 
 from refkit.data.records import ImageRef, Record, Target
-from refkit.metrics import meteor
 from refkit.metrics.boxes import paired_iou
 from refkit.metrics.densecap import (
     ANY_WORDS,
@@ -30,12 +28,6 @@ from refkit.metrics.densecap import (
 from refkit.metrics.grec import all_pairs
 from refkit.metrics.protocol import ProtocolError
 from refkit.structures import Prediction
-
-
-@pytest.fixture
-def without_java(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    meteor._program.cache_clear()
 
 
 def densecap_pairs(images):

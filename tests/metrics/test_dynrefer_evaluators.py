@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import json
 import math
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +28,6 @@ EXACT, METEOR = 1e-6, 1e-4
 
 def pack(name):
     return json.loads(gzip.decompress((GOLDEN / f"{name}_eval.json.gz").read_bytes()))
-
-
-@pytest.fixture
-def without_java(monkeypatch):
-    monkeypatch.setattr(shutil, "which", lambda name: None)
-    meteor._program.cache_clear()
 
 
 def check_captions(reference):

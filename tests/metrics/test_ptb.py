@@ -11,7 +11,6 @@ import pytest
 from metric_fixtures import GOLDEN
 from test_captions import needs_tools
 
-from refkit.metrics import meteor
 from refkit.metrics.ptb import ptb_tokens
 from refkit.metrics.tokens import java_tokens
 
@@ -64,15 +63,13 @@ def test_long_texts_take_no_long_time():
     assert time.perf_counter() - start < 10
 
 
-def test_results_name_the_tokenizer(tmp_path, monkeypatch):
+def test_results_name_the_tokenizer(tmp_path, without_java):
     """`ptb-refkit` without Java, in what `refkit score` writes."""
     from refkit.data.records import Header, ImageRef, Record, read_header, write_records
     from refkit.leaderboard.predictions import PredictionHeader, write_predictions
     from refkit.leaderboard.scoring import score
     from refkit.structures import Prediction
 
-    monkeypatch.setattr("shutil.which", lambda name: None)
-    meteor._program.cache_clear()
     records, predictions = tmp_path / "records.jsonl", tmp_path / "predictions.jsonl"
     texts = ["a red cup", "the dog's bowl", "left man"]
     write_records(
