@@ -44,6 +44,11 @@ class SortedLines:
         self._runs += other._runs
         self._size += other._size
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Another process gets the lines in their order, which leaves it only to merge them."""
+        self._lines.sort()
+        return self.__dict__
+
     def __iter__(self) -> Iterator[bytes]:
         """The lines with their line feeds; the object is used up."""
         self._lines.sort()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -42,6 +42,7 @@ class Truth:
             span: only those whose lines begin at these bytes of the file; `finish` takes the rest.
         """
         self._scan: RecordScan | None = None
+        self._known: dict[str, None] = {}
         if isinstance(source, tuple):
             self.header, self._records = source
             self.name = f"the records {self.header.name}"
@@ -56,6 +57,11 @@ class Truth:
         else:
             for _, _, record in self._scan:
                 yield record
+
+    @property
+    def ids(self) -> Collection[str]:
+        """Of the records read so far, each once."""
+        return self._known if self._scan is None else self._scan.tally.lines
 
     @property
     def tally(self) -> Tally:
@@ -78,6 +84,7 @@ class Truth:
         digests = RecordDigests()
         for record in self._records:
             digests.add(record)
+            self._known[record.id] = None
             yield record
         plain, masks = digests.finish()
         if self.header.digest not in ("", plain):
@@ -145,11 +152,9 @@ class Pairing:
         self._answers = answers
         self._allow_partial = allow_partial
         self._declared = array("d")
-        self._sizes = array("d")
         self.partial = False
-        self.expected = 0
+        self.expected = self._matched = 0
         self.doubt: str | None = None
-        self._seen: set[str] = set()
         self.ids: list[str] = []
         self.answered: list[bool] = []
         self._images = Groups()
@@ -160,8 +165,9 @@ class Pairing:
         for record in tqdm(self._truth, f"score {self._truth.header.name}", total, **BAR):
             self.expected += 1
             prediction = self._answers.predictions.get(record.id)
-            self._seen.add(record.id)
-            if prediction is None and self._allow_partial:
+            if prediction is not None:
+                self._matched += 1
+            elif self._allow_partial:
                 self.partial = True
                 continue
             self._note(record, prediction)
@@ -176,8 +182,7 @@ class Pairing:
         self.answered.append(prediction is not None)
         self._images.add(record.image.file)
         if prediction is not None and prediction.boxes is not None and len(prediction.boxes):
-            self._declared.extend(prediction.boxes[0].tolist())
-            self._sizes.extend((record.image.width, record.image.height))
+            self._declared.extend((*prediction.boxes[0].tolist(), record.image.width, record.image.height))
 
     def __getstate__(self) -> dict[str, Any]:
         """What was noted travels between processes; where it comes from does not."""
@@ -190,10 +195,9 @@ class Pairing:
         self.expected += other.expected
         self.ids += other.ids
         self.answered += other.answered
-        self._seen |= other._seen
+        self._matched += other._matched
         self._images.join(other._images)
         self._declared += other._declared
-        self._sizes += other._sizes
 
     def finish(self) -> None:
         """Check that the ids of both sides fit, and forget the predictions: a million of them are 600 MB.
@@ -205,22 +209,22 @@ class Pairing:
         """
         if not self.expected:
             raise ScoringError(f"{self._truth.name}: there is no record to score")
-        if len(self._seen) != self.expected:
+        known, predictions = self._truth.ids, self._answers.predictions
+        if len(known) != self.expected:
             raise ScoringError(f"{self._truth.name}: an id stands twice among the records")
         answers = self._answers.path or "the predictions"
-        unknown = [identity for identity in self._answers.predictions if identity not in self._seen]
-        if unknown:
+        if self._matched != len(predictions):
+            unknown = [identity for identity in predictions if identity not in known]
             raise ScoringError(
-                f"{answers}: {len(unknown)} of {len(self._answers.predictions)} ids are not in "
+                f"{answers}: {len(unknown)} of {len(predictions)} ids are not in "
                 f"{self._truth.name} ({self._truth.header.name}), such as {', '.join(map(repr, unknown[:3]))}"
             )
         if not self.ids:
             raise ScoringError(f"{answers}: no record is answered")
-        boxes = np.array(self._declared).reshape(-1, 4)
-        sizes = np.array(self._sizes).reshape(-1, 2)
+        boxes, sizes = np.hsplit(np.array(self._declared).reshape(-1, 6), (4,))
         self.doubt = implausible(boxes, sizes, self._answers.header.box)
         self._answers = replace(self._answers, predictions={})
-        self._declared, self._sizes, self._seen = array("d"), array("d"), set()
+        self._declared = array("d")
 
     def clusters(self) -> NDArray[np.int64]:
         """``(n,)`` number of the image of each scored record, counted in the order of the file names."""

@@ -151,18 +151,17 @@ def read_box_pairs(pairs: Iterable[tuple[Record, Prediction | None]]) -> BoxPair
     Raises:
         ProtocolError: a record without exactly one box.
     """
-    boxes, gt, sizes, answered = array("d"), array("d"), array("d"), array("b")
+    numbers, answered = array("d"), array("b")
     for record, prediction in pairs:
-        boxes.extend(top_box(prediction))
-        gt.extend(target_box(record))
-        sizes.extend((record.image.width, record.image.height))
+        image = record.image
+        numbers.extend((*top_box(prediction), *target_box(record), image.width, image.height))
         answered.append(prediction is not None)
-    predicted = np.array(boxes).reshape(-1, 4)
+    predicted, gt, sizes = map(np.ascontiguousarray, np.hsplit(np.array(numbers).reshape(-1, 10), (4, 8)))
     usable = valid_boxes(predicted)
     return BoxPairs(
         np.where(usable[:, None], predicted, np.nan),
-        np.array(gt).reshape(-1, 4),
-        np.array(sizes).reshape(-1, 2),
+        gt,
+        sizes,
         ~usable & np.array(answered, bool),
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -81,19 +82,27 @@ class _GroupSums:
 
     def __init__(self, codes: NDArray[np.int64], groups: int, bootstrap: ImageBootstrap) -> None:
         self._codes, self._groups, self._bootstrap = codes, groups, bootstrap
+        self._cells = bootstrap.cells(codes, groups)
         self._known: dict[int, tuple[Floats, list[float]]] = {}
 
     def of(self, values: Floats, whole: bool) -> tuple[Floats, list[float]]:
         """``(k, g)`` sums of ``(n,)`` values per image and group, and ``g`` exact sums per group."""
         if id(values) not in self._known:
-            table = self._bootstrap.group_sums(values, self._codes, self._groups)
+            table = self._bootstrap.group_sums(values, self._cells)
             # whole numbers add up exactly in any order
             exact = table.sum(axis=0).tolist() if whole else self._exact(values)
             self._known[id(values)] = table, exact
         return self._known[id(values)]
 
     def _exact(self, values: Floats) -> list[float]:
-        order = np.argsort(self._codes, kind="stable")
-        edges = np.searchsorted(self._codes[order], np.arange(self._groups + 1))
+        order, edges = self._sorted
         ordered = values[order]
-        return [math.fsum(ordered[low:high].tolist()) for low, high in pairwise(edges.tolist())]
+        return [math.fsum(ordered[low:high].tolist()) for low, high in pairwise(edges)]
+
+    @cached_property
+    def _sorted(self) -> tuple[NDArray[np.int64], list[int]]:
+        """``(n,)`` samples by group, and where each group begins among them."""
+        # of small integers, numpy's stable sort is a radix sort
+        codes = self._codes.astype(np.int16) if self._groups < np.iinfo(np.int16).max else self._codes
+        order = np.argsort(codes, kind="stable")
+        return order, np.searchsorted(codes[order], np.arange(self._groups + 1)).tolist()

@@ -33,50 +33,36 @@ class Samples:
 
     def __init__(self, facts: Sequence[str] = ()) -> None:
         self._texts: dict[str | None, int] = {}
-        self._text_codes = array("q")
-        self._target_counts = array("q")
-        self._boxes, self._sizes = array("d"), array("d")
-        self._answers, self._scores = array("d"), array("d")
-        self._same_class = array("q")
+        self._numbers, self._counts = array("d"), array("q")
         self.facts = {name: Groups() for name in dict.fromkeys(("category", *facts))}
         self.objects: dict[str, SceneObjects] = {}
 
     def add(self, record: Record, prediction: Prediction | None) -> None:
         """Take the next scored record and its answer in pixels of the original image."""
         image, facts = record.image, record.facts
-        self._text_codes.append(self._texts.setdefault(record.text, len(self._texts)))
-        self._target_counts.append(len(record.targets))
-        self._boxes.extend(single_box(record))
-        self._sizes.append(image.width)
-        self._sizes.append(image.height)
         box, score = top_answer(prediction)
-        self._answers.extend(box)
-        self._scores.append(score)
+        self._numbers.extend((*single_box(record), image.width, image.height, *box, score))
+        text = self._texts.setdefault(record.text, len(self._texts))
+        same_class = -1 if facts is None else _count(facts.get("same_class"))
+        self._counts.extend((text, len(record.targets), same_class))
         for name, groups in self.facts.items():
             groups.add(group_label(record, name))
-        if facts is None:
-            self._same_class.append(-1)
-            return
-        self._same_class.append(_count(facts.get("same_class")))
-        if "objects" in facts and image.file not in self.objects:
+        if facts is not None and "objects" in facts and image.file not in self.objects:
             self.objects[image.file] = SceneObjects.of_facts(facts, record.id)
 
     def join(self, other: Samples) -> None:
         """Take the samples of another part of the records, which was asked for the same facts."""
-        place = [self._texts.setdefault(text, len(self._texts)) for text in other._texts]
-        self._text_codes.extend([place[code] for code in other._text_codes])
-        self._target_counts += other._target_counts
-        self._boxes += other._boxes
-        self._sizes += other._sizes
-        self._answers += other._answers
-        self._scores += other._scores
-        self._same_class += other._same_class
+        place = np.array([self._texts.setdefault(text, len(self._texts)) for text in other._texts], np.int64)
+        counts = np.array(other._counts, np.int64).reshape(-1, 3)
+        counts[:, 0] = place[counts[:, 0]]
+        self._counts.frombytes(counts.tobytes())
+        self._numbers += other._numbers
         for name, groups in self.facts.items():
             groups.join(other.facts[name])
         self.objects = other.objects | self.objects
 
     def __len__(self) -> int:
-        return len(self._text_codes)
+        return len(self._counts) // 3
 
     @property
     def texts(self) -> list[str | None]:
@@ -86,37 +72,37 @@ class Samples:
     @property
     def text_codes(self) -> Codes:
         """``(n,)`` index into `texts`."""
-        return np.array(self._text_codes, np.int64)
+        return self._counted(0)
 
     @property
     def target_counts(self) -> Codes:
         """``(n,)`` targets of each record."""
-        return np.array(self._target_counts, np.int64)
+        return self._counted(1)
 
     @property
     def boxes(self) -> Floats:
         """``(n, 4)`` box of the target in pixels; NaN where there is not exactly one target."""
-        return np.array(self._boxes).reshape(-1, 4)
+        return self._measured(0, 4)
 
     @property
     def sizes(self) -> Floats:
         """``(n, 2)`` width and height of the pictures in pixels."""
-        return np.array(self._sizes).reshape(-1, 2)
+        return self._measured(4, 6)
 
     @property
     def answers(self) -> Floats:
         """``(n, 4)`` the answered box of highest score in pixels; NaN without a box."""
-        return np.array(self._answers).reshape(-1, 4)
+        return self._measured(6, 10)
 
     @property
     def scores(self) -> Floats:
         """``(n,)`` its score; NaN without one."""
-        return np.array(self._scores)
+        return self._measured(10, 11)[:, 0]
 
     @property
     def same_class(self) -> Codes:
         """``(n,)`` other objects of the target's class, where the records state it; else -1."""
-        return np.array(self._same_class, np.int64)
+        return self._counted(2)
 
     @property
     def categories(self) -> tuple[list[str], Codes]:
@@ -128,6 +114,12 @@ class Samples:
             codes = np.where(codes == len(labels) - 1, -1, codes)
             labels = labels[:-1]
         return labels, codes
+
+    def _counted(self, column: int) -> Codes:
+        return np.array(np.asarray(self._counts, np.int64).reshape(-1, 3)[:, column])
+
+    def _measured(self, first: int, last: int) -> Floats:
+        return np.array(np.asarray(self._numbers).reshape(-1, 11)[:, first:last])
 
 
 def single_box(record: Record) -> tuple[float, ...]:

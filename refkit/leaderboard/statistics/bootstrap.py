@@ -30,6 +30,19 @@ INTERVAL_DECIMALS = 6
 EXACT_IN_SINGLE = 2**24 / 16
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Cells:
+    """Where each sample is counted: one cell per image and group.
+
+    Attributes:
+        numbers: ``(n,)`` of the cell; samples of no group have the last one of their image.
+        groups: ``g``.
+    """
+
+    numbers: NDArray[np.int64]
+    groups: int
+
+
 class Resampling:
     """How often each image is drawn in each draw; the same draws for everything that is asked."""
 
@@ -51,11 +64,14 @@ class Resampling:
         """``(k,)`` sum of ``(n,)`` values per image."""
         return np.asarray(np.bincount(self._clusters, weights=values, minlength=self.k), np.float64)
 
-    def group_sums(self, values: NDArray, codes: NDArray[np.int64], groups: int) -> Floats:
-        """``(k, g)`` sum of ``(n,)`` values per image and group; ``codes`` is ``(n,)``, -1 for no group."""
-        cells = np.where(codes < 0, groups, codes) + self._clusters * (groups + 1)
-        table = np.bincount(cells, weights=values, minlength=self.k * (groups + 1))
-        return np.asarray(table.reshape(self.k, groups + 1)[:, :groups], np.float64)
+    def cells(self, codes: NDArray[np.int64], groups: int) -> Cells:
+        """The cells of ``g`` groups; ``codes`` is ``(n,)``, -1 for no group."""
+        return Cells(np.where(codes < 0, groups, codes) + self._clusters * (groups + 1), groups)
+
+    def group_sums(self, values: NDArray, cells: Cells) -> Floats:
+        """``(k, g)`` sum of ``(n,)`` values per image and group."""
+        table = np.bincount(cells.numbers, weights=values, minlength=self.k * (cells.groups + 1))
+        return np.asarray(table.reshape(self.k, cells.groups + 1)[:, : cells.groups], np.float64)
 
     def resampled(self, sums: Floats) -> Floats:
         """``(d, s)`` of ``(k, s)`` sums per image: one matrix product with "how often was each image drawn".
@@ -176,20 +192,26 @@ class ImageBootstrap:
         Returns:
             Place of the first group in `intervals`; the others follow.
         """
-        if isinstance(metric, Column):
-            sides = (metric.numerator, metric.denominator)
-            return self.add_tables([self.group_sums(one, codes, groups) for one in sides], ratio_of_sums)
-        if metric.sums is None or metric.combine is None:
+        if isinstance(metric, Corpus) and (metric.sums is None or metric.combine is None):
             place = len(self._metrics)
             self._metrics += [_OfDraws(metric, np.flatnonzero(codes == group)) for group in range(groups)]
             return place
+        cells = self.cells(codes, groups)
+        if isinstance(metric, Column):
+            sides = (metric.numerator, metric.denominator)
+            return self.add_tables([self.group_sums(one, cells) for one in sides], ratio_of_sums)
+        assert metric.sums is not None and metric.combine is not None
         return self.add_tables(
-            [self.group_sums(one, codes, groups) for one in metric.sums.T], _where_any(metric.combine)
+            [self.group_sums(one, cells) for one in metric.sums.T], _where_any(metric.combine)
         )
 
-    def group_sums(self, values: NDArray, codes: NDArray[np.int64], groups: int) -> Floats:
-        """``(k, g)`` sums of ``(n,)`` values; ``codes`` is the group of each sample, -1 for none."""
-        return self._resampling.group_sums(values, codes, groups)
+    def cells(self, codes: NDArray[np.int64], groups: int) -> Cells:
+        """Where samples of ``g`` groups are counted; ``codes`` is the group of each, -1 for none."""
+        return self._resampling.cells(codes, groups)
+
+    def group_sums(self, values: NDArray, cells: Cells) -> Floats:
+        """``(k, g)`` sums of ``(n,)`` values."""
+        return self._resampling.group_sums(values, cells)
 
     def add_tables(self, tables: Sequence[Floats], combine: Callable[[Floats], Floats]) -> int:
         """Take a metric over the samples of each group, summed already.
@@ -215,7 +237,7 @@ class ImageBootstrap:
         resampling = self._resampling
         if not self._metrics or not resampling.draws or not resampling.k:
             return [None] * len(self._metrics)
-        sums = np.stack(self._columns, axis=1) if self._columns else np.zeros((resampling.k, 0))
+        sums = np.stack(self._columns).T if self._columns else np.zeros((resampling.k, 0))
         resampled = resampling.resampled(sums)
         slow = sum(isinstance(metric, _OfDraws) for metric in self._metrics)
         with tqdm(total=slow * resampling.draws, desc="bootstrap", **BAR) as bar:
