@@ -6,7 +6,6 @@ import importlib.util
 import inspect
 import subprocess
 import sys
-import time
 
 import pytest
 import typer
@@ -38,17 +37,6 @@ def test_help_names_every_command_and_loads_nothing_heavy():
     assert "loaded: []" in done.stdout
     for name in COMMANDS:
         assert f" {name} " in done.stdout
-
-
-def test_help_answers_within_a_second():
-    """The fastest of three: a busy machine may stop any one of them."""
-    times = []
-    for _ in range(3):
-        start = time.perf_counter()
-        done = refkit("--help")
-        times.append(time.perf_counter() - start)
-        assert done.returncode == 0
-    assert min(times) < 1.0
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -212,17 +212,14 @@ def test_handing_pages_back_changes_no_record(any_file, monkeypatch):
     assert list(RecordFile(any_file)) == list(iter_records(any_file))
 
 
-def test_fifty_thousand_records_open_at_once(tmp_path, made_header, make_record):
-    """The scale test in small: linear index, opening without reading the text, a few pages of memory."""
-    import time
-
+def test_fifty_thousand_records_open_at_once(tmp_path, made_header, make_record, monkeypatch):
+    """The scale test in small: linear index, opening without going through the text."""
     path = tmp_path / "many.jsonl"
     write_records(path, made_header(), (make_record(number) for number in range(50_000)))
     RecordFile(path)
     assert path.with_name("many.jsonl.idx").stat().st_size < 50_000 * 16 + 512
-    start = time.process_time()
+    monkeypatch.delattr(record_file_module, "RecordScan")
     records = RecordFile(path)
-    assert time.process_time() - start < 0.15
     rng = np.random.default_rng(0)
     for position in rng.integers(0, 50_000, 300):
         assert records[int(position)].id == f"made.{position}"

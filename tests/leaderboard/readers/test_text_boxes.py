@@ -1,11 +1,10 @@
 """Boxes in raw answers: every syntax of the table, and texts that hold none."""
 
-import time
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import must_end
 
 from refkit.leaderboard.readers.text_boxes import LONGEST_ANSWER, boxes_in_text
 
@@ -81,9 +80,8 @@ def test_any_text_gives_boxes_or_nothing(text):
         "[[1,2,3,4]",
     ],
 )
-def test_no_text_takes_long(piece):
+def test_every_text_comes_to_an_end(piece):
     text = (piece * (LONGEST_ANSWER // len(piece)))[:LONGEST_ANSWER]
-    start = time.process_time()
-    boxes_in_text(text)
-    assert time.process_time() - start < 3.0
+    with must_end(piece):
+        boxes_in_text(text)
     assert boxes_in_text(text + "x" * len(piece)) is None or len(text) + len(piece) <= LONGEST_ANSWER

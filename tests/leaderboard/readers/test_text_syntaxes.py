@@ -1,11 +1,11 @@
 """Answers that supervision parses: as each model writes them, broken ones, and hostile ones."""
 
 import json
-import time
 
 import numpy as np
 import pytest
 from foreign_files import BOXES, HEIGHT, WIDTH, convert, lines, put
+from patience import must_end
 from supervision import Detections
 
 from refkit.leaderboard.predictions import read_predictions
@@ -55,10 +55,9 @@ def test_broken_answers_hold_no_box(syntax, text):
 
 @pytest.mark.parametrize("syntax", SYNTAXES)
 @pytest.mark.parametrize("piece", ["<|ref|>", "<|det|>[", "<loc0001>", "{", '{"a":', "[", "}{", "x ", "\n"])
-def test_no_answer_takes_long(syntax, piece):
-    start = time.process_time()
-    assert parser(syntax)((piece * LONGEST_ANSWER)[:LONGEST_ANSWER]) is None
-    assert time.process_time() - start < 3.0
+def test_every_answer_comes_to_an_end(syntax, piece):
+    with must_end(piece):
+        assert parser(syntax)((piece * LONGEST_ANSWER)[:LONGEST_ANSWER]) is None
     text = ANSWERS[syntax][0]
     assert parser(syntax)(text + " " * (LONGEST_ANSWER + 1 - len(text))) is None
 
