@@ -6,13 +6,13 @@ import ast
 import copy
 import importlib
 import re
-from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 from mmengine.model import BaseDataPreprocessor
 from pretend_records import pretend_records
+from shipped_configs import CONFIG_FOLDER, docstring_of, load_once
 from stand_ins import shrunk, without_files
 
 from refkit.data.collate import collate
@@ -22,7 +22,6 @@ from refkit.models import ReferringModel
 from refkit.registry import DATASETS, MODELS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FOLDER = REPOSITORY / "configs"
 
 
 def is_run(file: Path) -> bool:
@@ -34,10 +33,10 @@ def is_run(file: Path) -> bool:
         for target in node.targets
         if isinstance(target, ast.Name)
     }
-    return "rows" not in names and not file.relative_to(FOLDER).parts[0].startswith("_")
+    return "rows" not in names and not file.relative_to(CONFIG_FOLDER).parts[0].startswith("_")
 
 
-CONFIGS = sorted(file for file in FOLDER.rglob("*.py") if is_run(file))
+CONFIGS = sorted(file for file in CONFIG_FOLDER.rglob("*.py") if is_run(file))
 TABLE = REPOSITORY / "docs" / "pages" / "configs.md"
 LONGEST_CONFIG = 120
 SMALL_MODEL = 20_000_000  # parameters; larger ones compute shapes only
@@ -50,19 +49,9 @@ def name_of(path: Path) -> str:
 every_config = pytest.mark.parametrize("path", CONFIGS, ids=name_of)
 
 
-def header_of(path: Path) -> str:
-    return ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
-
-
-@cache
-def loaded(path: Path):
-    """The config, read once."""
-    return load_config(path)
-
-
 def load_without_weights(path: Path):
     """The config as on a machine that has none of the files it starts from."""
-    return without_files(copy.deepcopy(loaded(path)))
+    return without_files(copy.deepcopy(load_once(path)))
 
 
 _ON_META: dict[str, ReferringModel] = {}
@@ -76,7 +65,7 @@ def two_gigabytes():
     yield
     for shared in (_ON_META, _PREPROCESSORS):
         shared.clear()
-    loaded.cache_clear()
+    load_once.cache_clear()
 
 
 def model_key(config) -> str:
@@ -164,7 +153,7 @@ def test_there_are_configs():
 def test_is_short_and_says_what_it_is(path):
     lines = path.read_text("utf-8").splitlines()
     assert len(lines) < LONGEST_CONFIG, f"{len(lines)} lines: move what is shared into _base_"
-    header = header_of(path)
+    header = docstring_of(path)
     assert header.splitlines()[0].endswith("."), "the first line of the header says what the config is"
     assert f"refkit train {name_of(path)}" in header, "the header gives the command"
 
@@ -180,7 +169,7 @@ def test_printed_config_loads_back_equal(path, tmp_path):
 
 @every_config
 def test_every_class_it_names_exists(path):
-    named = [(key, value) for key, value in leaves(loaded(path).to_dict()) if key.endswith(".type")]
+    named = [(key, value) for key, value in leaves(load_once(path).to_dict()) if key.endswith(".type")]
     types = {value for key, value in named if not key.endswith("selection.type")}  # of views: by short names
     assert types
     assert all(callable(resolve(kind)) for kind in types)
@@ -227,7 +216,7 @@ def test_samples_of_its_data_sets_pass_through_its_model(path, split, tmp_path):
 @every_config
 def test_schedules_reach_the_end_of_training(path):
     """By iterations or by epochs, the last schedule ends where training does; drawn sets only have a known size."""
-    config = loaded(path)
+    config = load_once(path)
     if not config.get("param_scheduler"):
         return
     loader, last = config.train_dataloader, config.param_scheduler[-1]
@@ -251,8 +240,8 @@ def table_row(path: Path) -> str:
     """What the page on configs says about one: millions of parameters are those of its last stage."""
     model = on_meta(path)
     trained = count(part for part in model.parameters() if part.requires_grad)
-    name = path.relative_to(FOLDER).with_suffix("").as_posix()
-    what, *rest = header_of(path).splitlines()
+    name = path.relative_to(CONFIG_FOLDER).with_suffix("").as_posix()
+    what, *rest = docstring_of(path).splitlines()
     published = re.findall(r"Published (Acc@0\.5|mIoU|oIoU|values): (.+?)\.(?= |$)", " ".join(rest))
     named = (part if kind in ("Acc@0.5", "values") else f"{kind} {part}" for kind, part in published)
     cells = (

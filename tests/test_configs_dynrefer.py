@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ import torch
 import yaml
 from pretend_records import pretend_records
 from published_weights import manifest
+from shipped_configs import CONFIG_FOLDER, ConfigFolder
 from stand_ins import without_files
 
 from refkit.data.refshapes.dataset import RefShapesObjects
@@ -28,7 +27,8 @@ from refkit.registry import DATASETS, METRICS, MODELS
 from refkit.zoo.layouts import import_published
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FOLDER = REPOSITORY / "configs" / "dynrefer"
+FOLDER = CONFIG_FOLDER / "dynrefer"
+loaded, header_of = ConfigFolder(FOLDER).loaded, ConfigFolder(FOLDER).header_of
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "dynrefer_published.json").read_text("utf-8"))
 ROWS = sorted(GOLDEN)
 ABLATIONS = [name for name in ROWS if name.startswith("ablation/")]
@@ -36,17 +36,6 @@ NAMES = [*ROWS, "dynrefer_vicuna_vg", "dynrefer_eva_vg_published"]
 QUESTIONS = "dynrefer_eva_instruction"  # a recipe of refkit's own, where the paper states none
 RELEASED = [name for name in NAMES if name != QUESTIONS]
 NOT_HERE = {(7, 17)}
-
-
-@cache
-def loaded(name: str):
-    return load_config(FOLDER / f"{name}.py")
-
-
-def header_of(name: str) -> str:
-    """The docstring of a config as one line."""
-    text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))) or ""
-    return " ".join(text.split())
 
 
 def on_meta(name: str):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 import torch
 import yaml
 from pretend_records import pretend_records
+from shipped_configs import CONFIG_FOLDER, ConfigFolder
 
 from refkit.data.transforms import Letterbox
 from refkit.engine import build_runner
@@ -18,18 +18,13 @@ from refkit.engine.config import load_config
 from refkit.registry import MODELS
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FOLDER = REPOSITORY / "configs"
+FOLDER = CONFIG_FOLDER
+header_of = ConfigFolder(CONFIG_FOLDER).header_of
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "hivg_published.json").read_text("utf-8"))
 MAIN = sorted(name for name in GOLDEN if "/ablation/" not in name)
 ABLATION = sorted(name for name in GOLDEN if "/ablation/" in name)
 DATA_SETS = {"RefCOCO": "refcoco", "RefCOCO+": "refcocoplus", "RefCOCOg": "refcocog", "ReferIt": "referit"}
 DATA_SETS["Flickr30k"] = "flickr"
-
-
-def header_of(name: str) -> str:
-    """The docstring of a config as one line."""
-    text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))) or ""
-    return " ".join(text.split())
 
 
 def published_in(header: str) -> dict[str, float] | None:

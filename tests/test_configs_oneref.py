@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from fnmatch import fnmatch
-from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,6 +12,7 @@ import torch
 import yaml
 from pretend_records import pretend_records
 from published_weights import manifest
+from shipped_configs import CONFIG_FOLDER, ConfigFolder
 from stand_ins import shrunk, without_files
 
 from refkit.backbones.beit3_weights import backbone_state
@@ -24,7 +23,8 @@ from refkit.registry import MODELS
 from refkit.zoo.layouts import import_published
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-FOLDER = REPOSITORY / "configs" / "oneref"
+FOLDER = CONFIG_FOLDER / "oneref"
+loaded, header_of = ConfigFolder(FOLDER).loaded, ConfigFolder(FOLDER).header_of
 GOLDEN = json.loads((REPOSITORY / "tests" / "golden" / "oneref_published.json").read_text("utf-8"))
 ROWS = sorted(GOLDEN)
 RELEASED_ONLY = {
@@ -35,17 +35,6 @@ OURS = {"mrefm_base_rec_paper", "oneref_base_joint_mixture"}
 UNPUBLISHED = sorted(RELEASED_ONLY | PRETRAINING | OURS)
 DATA_SETS = {"RefCOCO": "refcoco", "RefCOCO+": "refcoco+", "RefCOCOg": "refcocog"}
 OF_NAME = {"refcocoplus": "refcoco+"}
-
-
-@cache
-def loaded(name: str):
-    return load_config(FOLDER / f"{name}.py")
-
-
-def header_of(name: str) -> str:
-    """The docstring of a config as one line."""
-    text = ast.get_docstring(ast.parse((FOLDER / f"{name}.py").read_text("utf-8"))) or ""
-    return " ".join(text.split())
 
 
 def published_in(name: str, metric: str) -> dict[str, float] | None:
