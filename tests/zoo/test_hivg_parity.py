@@ -198,10 +198,12 @@ def test_reading_the_region_token_alone_gives_the_same_boxes(reference):
         reference.check(case, "pred_boxes", lean[row : row + 1], **BOX)
 
 
-def test_gradients(reference, request):
-    """Of the total loss of the pair, through merged adapters: ``dA = s B^T dW``, ``dB = s dW A^T``."""
-    if request.node.callspec.params["reference"] != "base":
-        pytest.skip("reference gradients exist for the layout 'base'")
+@pytest.mark.parametrize("reference", ["base"], indirect=True, scope="module")
+def test_gradients(reference):
+    """Of the total loss of the pair, through merged adapters: ``dA = s B^T dW``, ``dB = s dW A^T``.
+
+    Reference gradients exist for this layout only.
+    """
     expected = json.loads((FOLDER / "base_gradients.json").read_text())
     reference.mixing(True)
     model = reference.model
