@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 app = typer.Typer(help=__doc__, no_args_is_help=True)
 
@@ -31,10 +31,13 @@ def list_models(
             if head in heads:
                 typer.echo(name)
         return
-    table = Table("name", "heads", "config", "weights")
+    table = Table(Column("name", no_wrap=True), "heads", Column("config", overflow="fold"), "MB")
     for name, (entry, heads) in models.items():
-        table.add_row(name, ", ".join(heads), entry.config, str(entry.weights))
+        size = f"{entry.weights.stat().st_size / 1e6:.1f}" if entry.weights.is_file() else "not here"
+        table.add_row(name, ", ".join(heads), entry.config, size)
     Console().print(table)
+    for folder in sorted({entry.weights.parent for entry, _ in models.values()}):
+        typer.echo(f"weights in {folder}")
 
 
 def _heads(weights: Path) -> list[str]:
