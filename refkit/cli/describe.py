@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Say what is in regions of one picture: caption, tags, attributes, category, with scores.
 
-    Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright.
+    Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright, clipped to it.
     """
     from refkit.inference.drawing import picture_format
     from refkit.inference.question import read_picture
@@ -81,6 +81,7 @@ def command(
         wanted = dict(read_names(text) for text in names or ())
         inferencer = load_model(model, device, precision.value)
         told = describe(inferencer, pixels, regions, task, word or (), question=ask, names=wanted)
+    _tell_of_clipping(regions, told, pixels)
     answer: dict[str, Any] = {"image": str(image), "width": pixels.shape[1], "height": pixels.shape[0]}
     answer["regions"] = [_as_json(each) for each in told]
     answer |= {"model": inferencer.name, "checkpoint": inferencer.checkpoint}
@@ -110,6 +111,19 @@ def _boxes(texts: list[str], file: Path | None) -> list[list[float]]:
     if not boxes:
         raise QuestionError("which region? Give --box left,top,right,bottom or --all-boxes FILE")
     return boxes
+
+
+def _tell_of_clipping(asked: list[list[float]], told: list[Description], pixels: np.ndarray) -> None:
+    """One line on stderr if boxes reach beyond the picture."""
+    pairs = zip(asked, told, strict=True)
+    clipped = [(box, list(each.box)) for box, each in pairs if box != list(each.box)]
+    if clipped:
+        box, inside = clipped[0]
+        typer.echo(
+            f"{len(clipped)} of {len(asked)} boxes reach beyond the picture of {pixels.shape[1]} x "
+            f"{pixels.shape[0]} and were clipped to it: {box} to {inside}{', …' * (len(clipped) > 1)}",
+            err=True,
+        )
 
 
 def _as_json(told: Description) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Description:
     """What was said about one region.
 
     Attributes:
-        box: four numbers, xyxy in pixels of the upright picture, as asked.
+        box: four numbers, xyxy in pixels of the upright picture: the box asked for, clipped to the picture.
         ratios: of the views that the model was shown, in its order.
         prediction: tags, attributes, categories and caption, as far as they were asked for.
     """
@@ -83,6 +83,7 @@ def describe(
     regions = check_regions(np.asarray(boxes, np.float64), *size)
     transforms = Compose(list(inferencer.pipeline))
     _check_question(inferencer.name, transforms, question)
+    inside = np.clip(regions, 0, np.tile(size, 2))
     told: list[Description] = []
     for task, given in (names or {}).items():
         model.set_vocabulary(task, given)
@@ -98,7 +99,7 @@ def describe(
         with inferencer.inference():
             answers = model.predict(batch["inputs"], batch["data_samples"], tasks)
         told += [
-            Description(tuple(map(float, regions[row])), tuple(sample.extras["ratios"].tolist()), answer)
+            Description(tuple(inside[row].tolist()), tuple(sample.extras["ratios"].tolist()), answer)
             for row, sample, answer in zip(rows, shown, answers, strict=True)
         ]
     return told

@@ -60,6 +60,20 @@ def test_everything_about_a_region(weights, picture, tmp_path):
         assert drawn.width >= 96 and drawn.height > 60
 
 
+def test_a_box_partly_outside_is_clipped_and_that_is_told(weights, picture, tmp_path):
+    out = tmp_path / "answer.png"
+    boxes = ["--box", "84,40,200,58", "--box", "-8.5,5,50,70", "--box", "10,5,50,40"]
+    result = run(picture, "--model", weights, *boxes, "--task", "categories", "--out", out)
+    assert result.exit_code == 0, result.stderr
+    regions = json.loads(result.stdout)["regions"]
+    assert [region["box"] for region in regions] == [[84, 40, 96, 58], [0, 5, 50, 60], [10, 5, 50, 40]]
+    (line,) = [line for line in result.stderr.splitlines() if "clipped" in line]
+    assert line.startswith("2 of 3 boxes reach beyond the picture of 96 x 60")
+    assert "[84.0, 40.0, 200.0, 58.0] to [84.0, 40.0, 96.0, 58.0]" in line
+    inside = run(picture, "--model", weights, "--box", "10,5,50,40", "--json-only")
+    assert "clipped" not in inside.stderr
+
+
 def test_many_regions_one_task_and_their_views(weights, picture, tmp_path):
     boxes = [[0, 0, 96, 60], [10, 5, 50, 40], [70, 20, 90, 58]]
     (tmp_path / "boxes.json").write_text(json.dumps(boxes))
