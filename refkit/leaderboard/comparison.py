@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from refkit.leaderboard.breakdowns.analysis import hit_column
 from refkit.leaderboard.evaluation import PredictionSource, Scored, evaluate
 from refkit.leaderboard.pairing import RecordSource
-from refkit.leaderboard.scoring import DRAWS
+from refkit.leaderboard.scoring import DRAWS, warnings_of
 from refkit.leaderboard.statistics import McNemar, PairedBootstrap, PairedDifference, holm, mcnemar_exact
 from refkit.metrics.protocol import Column, Corpus, Protocol
 from refkit.version import __version__
@@ -99,6 +99,7 @@ class Comparison:
         only_b: samples that only the second method hits.
         draws: of the bootstrap.
         seed: of the bootstrap.
+        warnings: sentences for the reader, of the score of each method.
     """
 
     protocol: Protocol
@@ -114,6 +115,7 @@ class Comparison:
     only_b: Sequence[Changed]
     draws: int
     seed: int
+    warnings: tuple[Sequence[str], Sequence[str]]
 
     def to_json(self) -> dict[str, Any]:
         """The comparison as a JSON object."""
@@ -130,6 +132,7 @@ class Comparison:
                 "only_a": [one.to_json() for one in self.only_a],
                 "only_b": [one.to_json() for one in self.only_b],
             },
+            "warnings": {"a": list(self.warnings[0]), "b": list(self.warnings[1])},
         }
 
 
@@ -213,6 +216,7 @@ def _compare_one(pair: Pair, protocol: str, draws: int, seed: int) -> Comparison
         only_b=only_b,
         draws=draws,
         seed=seed,
+        warnings=(warnings_of(a), warnings_of(b)),
     )
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from refkit.leaderboard.answer_cards import BAR, AnswerCards, PageOptions, write_sections
 from refkit.leaderboard.comparison import Changed, Comparison, ComparisonError, Pair
-from refkit.leaderboard.comparison_table import about, table_rows
+from refkit.leaderboard.comparison_table import about, table_rows, warning_lines
 
 
 def write_page(
@@ -59,6 +59,7 @@ def _section(cards: AnswerCards, comparison: Comparison, options: PageOptions) -
     return {
         "records": comparison.records,
         "about": about(comparison),
+        "warnings": warning_lines(comparison),
         "rows": table_rows(comparison),
         "sides": [
             {

@@ -36,13 +36,21 @@ def test_names(comparison: Comparison) -> str:
     return "p: " + ", ".join(filter(None, (exact, "" if all(test.mcnemar for test in tests) else other)))
 
 
+def warning_lines(comparison: Comparison) -> list[str]:
+    """The warnings of both scores, each with the method that it is about."""
+    sides = zip("AB", comparison.models, comparison.warnings, strict=True)
+    return [f"{side} ({model}): {one}" for side, model, warnings in sides for one in warnings]
+
+
 def render(comparisons: Sequence[Comparison]) -> RenderableType:
     """All comparisons as tables for a terminal."""
     first = comparisons[0]
     a, b = (escape(name) for name in first.models)
     parts: list[RenderableType] = [f"A [bold]{a}[/bold] against B [bold]{b}[/bold]"]
     for comparison in comparisons:
-        parts += [_table(comparison), _changed_line(comparison), ""]
+        parts += [_table(comparison), _changed_line(comparison)]
+        parts += [f"[yellow]Warning:[/yellow] {escape(warning)}" for warning in warning_lines(comparison)]
+        parts.append("")
     if len(comparisons) > 1:
         parts.append(f"p (Holm): adjusted over {len(comparisons)} sets of records, per metric")
     return Group(*parts)

@@ -116,7 +116,7 @@ def _result(
         draws=draws,
         seed=seed,
         per_sample=PerSample(pairing.ids, _statuses(pairing, evaluation), evaluation.per_sample),
-        warnings=tuple(_warnings(pairing, evaluation)),
+        warnings=warnings_of(scored),
         analysis=analysis,
         details=evaluation.details,
         tools=evaluation.tools,
@@ -143,6 +143,11 @@ def _statuses(pairing: Pairing, evaluation: Evaluation) -> list[str]:
         "missing" if not answered else "invalid" if broken else "ok"
         for answered, broken in zip(pairing.answered, invalid, strict=True)
     ]
+
+
+def warnings_of(scored: Scored) -> tuple[str, ...]:
+    """What a reader should know before the numbers are believed, in sentences."""
+    return tuple(_warnings(scored.pairing, scored.evaluation))
 
 
 def _warnings(pairing: Pairing, evaluation: Evaluation) -> Iterator[str]:

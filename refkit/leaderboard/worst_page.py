@@ -50,7 +50,8 @@ def write_worst_page(
         "title": "Worst answers",
         "note": f"{len(drawn):,} of {result.scored:,} shown, lowest IoU first",
     }
-    sets = [{"records": result.records, "about": _about(result), "sides": [section | {"cards": drawn}]}]
+    about = {"records": result.records, "about": _about(result), "warnings": result.warnings}
+    sets = [about | {"sides": [section | {"cards": drawn}]}]
     title = f"The worst answers of {result.model}"
     return write_sections(folder, title, [f"A: {result.model}"], sets, result.protocol.text), cards.missing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from typer.testing import CliRunner
 
 from refkit.cli.main import app
 from refkit.data.records import Header, ImageRef, Record, Target, write_records
-from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.leaderboard.predictions import PredictionHeader, read_predictions, write_predictions
 from refkit.structures import Prediction
 
 runner = CliRunner()
@@ -52,6 +53,30 @@ def test_one_set_with_json_and_page(files, tmp_path):
     (found,) = json.loads(out.read_text())["comparisons"]
     assert found["metrics"]["acc50"]["mcnemar"] == {"only_a": 4, "only_b": 0, "p": 0.125}
     assert [one["id"] for one in found["changed"]["only_a"]] == ["val2", "val3", "val4", "val5"]
+
+
+def test_warnings_of_both_scores_are_shown(files, tmp_path):
+    """A file that answers nothing looks like a bad method where nobody says so."""
+    (full, _, _, _), (records, _) = files
+    empty, page, out = tmp_path / "empty.jsonl", tmp_path / "page", tmp_path / "c.json"
+    header, answers = read_predictions(full)
+    nothing = [Prediction(one, boxes=np.zeros((0, 4))) for one in list(answers)[1:]]
+    write_predictions(empty, replace(header, model="m<b>"), nothing)
+    result = run("compare", empty, full, "--records", records, "--page", page, "--json", out, "--draws", 10)
+    assert result.exit_code == 0, result.stderr
+    told = ["1 of 6 records have no prediction", "5 of 6 answers hold nothing that this protocol can use"]
+    assert [part in result.stdout for part in (f"A (m<b>): {one}" for one in told)] == [True, True]
+    assert "B (a)" not in result.stdout
+    (found,) = json.loads(out.read_text())["comparisons"]
+    assert [one.startswith(start) for one, start in zip(found["warnings"]["a"], told, strict=True)] == [
+        True
+    ] * 2
+    assert found["warnings"]["b"] == []
+    shown = (page / "index.html").read_text("utf-8")
+    assert all(f"A (m&lt;b&gt;): {one}" in shown for one in told)
+    worst = tmp_path / "worst"
+    assert run("compare", empty, "--records", records, "--worst", 2, "--page", worst).exit_code == 0
+    assert told[1] in (worst / "index.html").read_text("utf-8")
 
 
 def test_two_sets_are_corrected(files):
