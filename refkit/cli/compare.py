@@ -99,7 +99,8 @@ def _say(console: Console, page: Path, missing: int) -> None:
 def _pairs(predictions: list[Path], records: list[Path]) -> list[Pair]:
     if len(predictions) != 2 * len(records):
         raise ComparisonError(
-            f"{len(predictions)} prediction files for {len(records)} records files; expected two per records "
-            "file: refkit compare A1 B1 A2 B2 --records R1 --records R2"
+            f"number of prediction files: {len(predictions)}, of records files: {len(records)}; expected two "
+            "per records file: refkit compare A1 B1 A2 B2 --records R1 --records R2; of one file alone "
+            "--worst N --page FOLDER shows the answers of lowest IoU"
         )
     return [Pair(path, a, b) for path, a, b in zip(records, predictions[::2], predictions[1::2], strict=True)]

@@ -16,6 +16,7 @@ Size = tuple[float, float]
 
 PIXEL = "xyxy-pixel"
 MINIMUM_TO_JUDGE = 10
+"""Of fewer boxes every single one has to look wrong before a doubt is told."""
 
 
 def _unchanged(boxes: Boxes, size: Size, input_size: Size | None) -> Boxes:
@@ -76,7 +77,7 @@ def to_pixels(boxes: Boxes, space: str, size: Size, input_size: Size | None = No
 
 
 def implausible(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> str | None:
-    """A warning where most boxes look as if they were in another space than the declared one.
+    """A warning where most boxes, or all of a few, look as if they were in another space than declared.
 
     Args:
         boxes: ``(n, 4)`` as they stand in the file; rows with NaN are left out.
@@ -88,7 +89,7 @@ def implausible(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> str | N
     """
     finite = np.isfinite(boxes).all(axis=1)
     boxes, sizes = boxes[finite], sizes[finite]
-    if len(boxes) < MINIMUM_TO_JUDGE:
+    if not len(boxes):
         return None
     judge = _unit_doubt if space.startswith("xyxy-unit") else _large_number_doubt
     doubt = judge(boxes, sizes, space)
@@ -101,34 +102,41 @@ def implausible(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> str | N
 Doubt = tuple[float, str, str]
 
 
+def _doubtful_share(doubtful: NDArray[np.bool_], tolerated: float) -> float:
+    """The share of doubtful boxes where it is more than tolerated, else 0; a few boxes have to be so all."""
+    share = float(doubtful.mean())
+    enough = share == 1.0 if len(doubtful) < MINIMUM_TO_JUDGE else share > tolerated
+    return share if enough else 0.0
+
+
 def _unit_doubt(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> Doubt | None:
-    outside = float((boxes.max(axis=1) > 2).mean())
+    outside = _doubtful_share(boxes.max(axis=1) > 2, 0.5)
     return (
         (outside, "lie far outside the unit square", "'xyxy-pixel' or 'xyxy-thousandths'")
-        if outside > 0.5
+        if outside
         else None
     )
 
 
 def _large_number_doubt(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> Doubt | None:
     largest = boxes.max(axis=1)
-    unit = float((largest <= 1.5).mean())
-    if unit > 0.5:
+    unit = _doubtful_share(largest <= 1.5, 0.5)
+    if unit:
         return unit, "fit the unit square", "'xyxy-unit'"
     if space == "xyxy-thousandths":
-        above = float((largest > 1000).mean())
-        return (above, "have numbers above 1000", "'xyxy-pixel'") if above > 0.05 else None
+        above = _doubtful_share(largest > 1000, 0.05)
+        return (above, "have numbers above 1000", "'xyxy-pixel'") if above else None
     return _pixel_doubt(boxes, sizes, space) if space in (PIXEL, "xywh-pixel") else None
 
 
 def _pixel_doubt(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> Doubt | None:
     if space == PIXEL:
-        reversed_corners = float((boxes[:, 2:] < boxes[:, :2]).any(axis=1).mean())
-        if reversed_corners > 0.1:
+        reversed_corners = _doubtful_share((boxes[:, 2:] < boxes[:, :2]).any(axis=1), 0.1)
+        if reversed_corners:
             return reversed_corners, "have reversed corners", "'xywh-pixel'"
     far = boxes[:, 2:] if space == PIXEL else boxes[:, :2] + boxes[:, 2:]
-    outside = float((far > 1.1 * sizes).any(axis=1).mean())
-    if outside <= 0.2:
+    outside = _doubtful_share((far > 1.1 * sizes).any(axis=1), 0.2)
+    if not outside:
         return None
     other = (
         "'xyxy-pixel'"

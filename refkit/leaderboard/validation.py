@@ -4,7 +4,7 @@ to change."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from refkit.leaderboard.schema import (
 from refkit.structures import STATUSES, Prediction
 
 _NUMBERS = frozenset((float, int))
+_HEADER_KNOWN = ("format", "settings", *HEADER_TEXTS)
 _HEADER_SAMPLE = (
     f'{{"format": "{FORMAT}", "records": "refcoco.unc.testA", "records_digest": "sha256:…", '
     f'"model": "my model", "box": "{PIXEL}"}}'
@@ -57,19 +58,19 @@ def parse_header(fields: Mapping[str, Any]) -> PredictionHeader:
         )
     for name in HEADER_REQUIRED:
         if not fields.get(name):
-            raise PredictionError(f"missing, expected a header like {_HEADER_SAMPLE}", name)
+            raise PredictionError(
+                f"missing{_misspelt(name, fields)}, expected a header like {_HEADER_SAMPLE}", name
+            )
     texts = {name: _label(fields[name], name) for name in HEADER_TEXTS if fields.get(name) is not None}
     if texts["box"] not in BOX_SPACES:
-        near = nearest(texts["box"], list(BOX_SPACES))
-        hint = f"; did you mean {near!r}?" if near else ""
+        offer = _offer(texts["box"], list(BOX_SPACES))
         raise PredictionError(
-            f"no box space {texts['box']!r}{hint} There are: {', '.join(BOX_SPACES)}", "box"
+            f"no box space {texts['box']!r}{offer} There are: {', '.join(BOX_SPACES)}", "box"
         )
     settings = fields.get("settings") or {}
     if not isinstance(settings, dict):
         raise PredictionError(f"found {describe(settings)}, expected an object", "settings")
-    known = ("format", "settings", *HEADER_TEXTS)
-    extra = {name: value for name, value in fields.items() if name not in known}
+    extra = {name: value for name, value in fields.items() if name not in _HEADER_KNOWN}
     return PredictionHeader(**{"made_by": "", **texts}, settings=settings, extra=extra)
 
 
@@ -128,9 +129,20 @@ def plain_answer(fields: Mapping[str, Any]) -> tuple[str, list[float], list[floa
 
 
 def _unknown_field(name: str) -> PredictionError:
-    near = nearest(name, list(_FIELDS))
-    hint = f"; did you mean {near!r}?" if near else ""
-    return PredictionError(f"unknown field{hint} Known are: {', '.join(_FIELDS)}", name)
+    return PredictionError(
+        f"unknown field{_offer(name, list(_FIELDS))} Known are: {', '.join(_FIELDS)}", name
+    )
+
+
+def _offer(name: str, known: Sequence[str]) -> str:
+    near = nearest(name, known)
+    return f"; did you mean {near!r}?" if near else "."
+
+
+def _misspelt(name: str, fields: Mapping[str, Any]) -> str:
+    """The key of a header that may have been meant for a missing one."""
+    near = nearest(name, [key for key in fields if key not in _HEADER_KNOWN])
+    return f"; did you mean {name!r} where {near!r} stands?" if near else ""
 
 
 def _label(value: Any, name: str) -> str:

@@ -247,6 +247,6 @@ def get_protocol(identifier: str) -> Protocol:
     table = protocols()
     if identifier not in table:
         near = get_close_matches(identifier, table, n=1, cutoff=0.4)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise ProtocolError(f"no protocol {identifier!r}{hint} There are: {', '.join(table)}")
     return table[identifier]

@@ -93,4 +93,7 @@ def test_files_that_do_not_pair_up(files):
     predictions, (records, _) = files
     result = run("compare", *predictions[:3], "--records", records)
     assert result.exit_code == 2
-    assert "expected two per records" in result.stderr.replace("\n", " ")
+    assert "expected two per records file" in result.stderr.replace("\n", " ")
+    alone = run("compare", predictions[0], "--records", records)
+    assert alone.exit_code == 2
+    assert "of one file alone --worst N --page FOLDER" in alone.stderr.replace("\n", " ")

@@ -89,8 +89,26 @@ def test_numbers_above_a_thousand_are_no_thousandths():
     assert "above 1000" in implausible(boxes, np.tile((1920.0, 1080.0), (20, 1)), "xyxy-thousandths")
 
 
-def test_a_handful_of_boxes_is_not_judged():
+@pytest.mark.parametrize(("really", "declared"), [("xyxy-unit", "xyxy-pixel"), ("xyxy-pixel", "xyxy-unit")])
+def test_a_few_boxes_are_doubted_where_all_of_them_look_wrong(really, declared):
+    """Three lines with the wrong space would otherwise be scored without a word."""
     unit, sizes = real_boxes(9)
-    assert implausible(unit, sizes, "xyxy-pixel") is None
-    nan = np.full((50, 4), np.nan)
-    assert implausible(nan, np.tile((10.0, 10.0), (50, 1)), "xyxy-pixel") is None
+    wrong, right = in_space(unit, really), in_space(unit, declared)
+    assert implausible(wrong[:1], sizes[:1], declared) is not None
+    assert "100% of the boxes" in implausible(wrong, sizes, declared)
+    assert implausible(np.concatenate((wrong[:8], right[8:])), sizes, declared) is None
+    assert implausible(right[:3], sizes[:3], declared) is None
+
+
+@pytest.mark.parametrize("count", [0, 50])
+def test_boxes_without_numbers_are_not_judged(count):
+    nan = np.full((count, 4), np.nan)
+    assert implausible(nan, np.tile((10.0, 10.0), (count, 1)), "xyxy-pixel") is None
+
+
+def test_the_first_of_two_suspicions_does_not_hide_that_all_boxes_reach_outside():
+    """Of three boxes one is reversed and all reach far outside."""
+    boxes = np.array([[900.0, 10, 1000, 900], [700.0, 20, 900, 950], [800.0, 30, 790, 990]])
+    assert "100% of the boxes reach far outside" in implausible(
+        boxes, np.tile((640.0, 480.0), (3, 1)), "xyxy-pixel"
+    )

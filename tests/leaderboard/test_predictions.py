@@ -139,6 +139,10 @@ BROKEN = {
         '{"id": "a", "box": [1, 2, 3, 4]}',
         "p.jsonl:2: box: unknown field; did you mean 'boxes'",
     ),
+    "field of one's own": (
+        '{"id": "a", "my_note": 1}',
+        r"p.jsonl:2: my_note: unknown field\. Known are: id, ",
+    ),
     "boxes not a list": (
         '{"id": "a", "boxes": "1 2 3 4"}',
         "boxes: found the text '1 2 3 4', expected a list",
@@ -222,6 +226,11 @@ BROKEN_HEADERS = {
     ),
     "records file": ({"format": "refkit.records/1"}, "format: found the text 'refkit.records/1'"),
     "no box space": ({**HEADER, "box": None}, "p.jsonl:1: box: missing, expected a header like"),
+    "misspelt key": (
+        {**{key: value for key, value in HEADER.items() if key != "box"}, "boxes": "xyxy-pixel"},
+        "p.jsonl:1: box: missing; did you mean 'box' where 'boxes' stands?",
+    ),
+    "no such space at all": ({**HEADER, "box": "zzz"}, r"box: no box space 'zzz'\. There are: xyxy-pixel, "),
     "no model": ({**HEADER, "model": ""}, "model: missing"),
     "unknown space": (
         {**HEADER, "box": "xyxy-pixels"},

@@ -30,7 +30,7 @@ def test_every_protocol_says_what_it_is():
 def test_an_unknown_protocol_names_the_nearest():
     with pytest.raises(ProtocolError, match="did you mean 'rec/1'"):
         get_protocol("rec/11")
-    with pytest.raises(ProtocolError, match=r"There are: .*rec/1"):
+    with pytest.raises(ProtocolError, match=r"no protocol '[^']*'\. There are: .*rec/1"):
         get_protocol("zzz")
 
 
