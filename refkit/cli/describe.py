@@ -45,8 +45,9 @@ def command(
         list[str] | None,
         typer.Option(
             metavar="TASK=NAMES",
-            help="What to recognise: names between commas, or a .txt or .json file of names; repeat for "
-            "several tasks.",
+            help="What to recognise, as categories=circle,star: names between commas, or a .txt or .json "
+            "file of names; repeat for several tasks. Names that the model has keep its prompts, "
+            "others are asked for as they are; a .json file can give prompts.",
             show_default=False,
         ),
     ] = None,

@@ -65,7 +65,7 @@ def describe(
         question: about every region, to a model that was trained to answer some (`Conversation` in its
             pipeline); the answer is the caption.
         names: by recognition task, what to recognise from now on instead of what the model was saved with,
-            see `DynRefer.set_vocabulary`.
+            see `DynRefer.set_vocabulary`: names alone keep the prompts that the model knows for them.
 
     Raises:
         QuestionError: a model that does not describe regions, no boxes, a question to a model that takes

@@ -5,7 +5,10 @@ Zhao et al., "DynRefer: Delving into Region-level Multimodal Tasks via Dynamic R
 
 from __future__ import annotations
 
+import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -30,6 +33,12 @@ FROZEN = (
     "heads.caption.language_model",
 )
 """What DynRefer does not train, queries and the norm of the tower included (spec of the checkpoints, 9)."""
+
+_RECOGNISERS = {
+    "tags": "TagHead",
+    "attributes": "RegionContrastHead",
+    "categories": "RegionContrastHead",
+}
 
 
 class TaskError(ValueError):
@@ -77,6 +86,7 @@ class DynRefer(HeadedModel):
         self.text_encoder: Any = None if text_encoder is None else MODELS.build(text_encoder)
         self._check_widths()
         self.tasks = self._answerable() if tasks is None else self._checked(tasks)
+        self._prompts: dict[str, dict[str, list[str]]] = {}
         self.lively = tuple(lively)
         self.freeze = self._present(FROZEN) if freeze is None else tuple(freeze)
         self._require_modules("lively", self.lively)
@@ -163,20 +173,31 @@ class DynRefer(HeadedModel):
     def set_vocabulary(self, task: str, names: Names) -> None:
         """Answer a recognition task with other names from now on.
 
+        A name without prompts keeps those that the model knew for it; one that is new to the model is asked
+        for by itself.
+
         Args:
             task: ``tags``, ``attributes`` or ``categories``.
-            names: see `refkit.heads.vocabulary.Names`.
+            names: see `refkit.heads.vocabulary.Names`; prompts that are given always win.
 
         Raises:
             TaskError: no head answers it.
             VocabularyError: unusable names.
         """
-        kind = "TagHead" if task == "tags" else "RegionContrastHead"
-        able = [head for head in self._recognisers() if type(head).__name__ == kind]
-        if task not in TASKS[:3] or not able:
-            raise TaskError(f"no head of this model recognises {task!r}; it has {', '.join(self.heads)}")
-        table = Vocabulary(names, able[0].text_width)
-        able[0].vocabularies[task] = table.to(next(able[0].parameters()).device)
+        heads = {type(head).__name__: head for head in reversed(self._recognisers())}
+        able = [name for name, kind in _RECOGNISERS.items() if kind in heads]
+        if task not in able:
+            raise TaskError(
+                f"no head of this model recognises {task!r}; it recognises {', '.join(able) or 'nothing'}"
+                f"{_nearest(task, able)}"
+            )
+        head = heads[_RECOGNISERS[task]]
+        table = Vocabulary(names, head.text_width)
+        known = self._prompts.setdefault(task, {})
+        known |= head.tables()[task].as_names() if task in head.tables() else {}
+        if not _with_prompts(names):
+            table = Vocabulary({name: known.get(name, [name]) for name in table.names}, head.text_width)
+        head.vocabularies[task] = table.to(next(head.parameters()).device)
         self.tasks = tuple(dict.fromkeys((*self.tasks, task)))
 
     def train(self, mode: bool = True) -> DynRefer:
@@ -203,6 +224,7 @@ class DynRefer(HeadedModel):
         if unknown := [task for task in asked if task not in able]:
             raise TaskError(
                 f"no head of this model answers {unknown[0]!r}; it answers {', '.join(able) or 'nothing'}"
+                f"{_nearest(unknown[0], able)}"
             )
         return asked
 
@@ -239,6 +261,19 @@ class DynRefer(HeadedModel):
             for task, table in head.tables().items() if isinstance(head, RecognitionHead) else ():
                 if task in wanted and table.embeddings is None:
                     table.fill(self.text_encoder.table(table.prompts))
+
+
+def _with_prompts(names: Names) -> bool:
+    """Whether names, which a `Vocabulary` was made of already, say by which prompts they are asked for."""
+    if not isinstance(names, str | Path):
+        return isinstance(names, Mapping)
+    file = Path(names)
+    return file.suffix == ".json" and isinstance(json.loads(file.read_text(encoding="utf-8")), dict)
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _forget_tables(model: DynRefer, keys: Any) -> None:

@@ -170,6 +170,44 @@ def test_any_names_can_be_asked_for(model):
     assert all(set(answer.tags) <= {"cat"} for answer in answers(model, ["tags"]))
 
 
+def test_names_alone_keep_the_prompts_of_the_model(model, tmp_path):
+    prompts = {"red": ["the red dog", "red"], "blue": ["blue cat"]}
+    model.set_vocabulary("categories", prompts)
+    before = answers(model, ["categories"])[0].categories
+    (tmp_path / "names.txt").write_text("blue\ndog\n")
+    (tmp_path / "names.json").write_text('["blue", "dog"]')
+    for names in (["blue", "dog"], tmp_path / "names.txt", str(tmp_path / "names.json")):
+        model.set_vocabulary("categories", names)
+        after = answers(model, ["categories"])[0].categories
+        assert list(after) == ["blue", "dog"]
+        assert after["blue"] == pytest.approx(before["blue"], abs=1e-6)
+    model.set_vocabulary("categories", ["red"])  # not among the names just before
+    assert answers(model, ["categories"])[0].categories["red"] == pytest.approx(before["red"], abs=1e-6)
+
+
+def test_prompts_that_are_given_win(model, tmp_path):
+    (tmp_path / "names.json").write_text('{"red": ["red"]}')
+    for names in ({"red": ["red"]}, tmp_path / "names.json"):
+        model.set_vocabulary("attributes", {"red": ["blue dog"]})
+        own = answers(model, ["attributes"])[0].attributes
+        model.set_vocabulary("attributes", names)
+        told = answers(model, ["attributes"])[0].attributes
+        assert list(told) == ["red"] and told["red"] != pytest.approx(own["red"], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        ("category", "it recognises tags, attributes, categories; did you mean 'categories'?"),
+        ("tag", "did you mean 'tags'?"),
+        ("contrast", "it recognises tags, attributes, categories$"),
+    ],
+)
+def test_a_task_that_does_not_exist_gets_the_nearest(model, task, message):
+    with pytest.raises(TaskError, match=message.replace("?", r"\?")):
+        model.set_vocabulary(task, ["cat"])
+
+
 @pytest.mark.parametrize(
     ("task", "names", "error", "message"),
     [
