@@ -34,7 +34,9 @@ def command(
     ),
     explain: Annotated[
         Path | None,
-        typer.Option(help="Also draw what the model looked at, into this .png or .jpg.", show_default=False),
+        typer.Option(
+            help="Also draw what the model looked at, into this .png or .jpg (HiVG only).", show_default=False
+        ),
     ] = None,
     mask: Annotated[
         bool,
@@ -64,7 +66,7 @@ def command(
         prediction = inferencer.ground(pixels, text)
         if mask:
             _require_mask(prediction, inferencer.name, pixels.shape[:2])
-        explanation = None if explain is None else _explain(inferencer, pixels, text, explain)
+        explanation, fault = _explained(inferencer, pixels, text, explain)
     from refkit.leaderboard.schema import prediction_to_json
 
     answer = {
@@ -87,6 +89,8 @@ def command(
     if explanation is not None:
         answer["explanation"] = str(explanation)
     typer.echo(json.dumps(answer))
+    if fault is not None:
+        raise fault
 
 
 def _require_mask(prediction: Prediction, model: str, size: tuple[int, ...]) -> None:
@@ -103,6 +107,20 @@ def _require_mask(prediction: Prediction, model: str, size: tuple[int, ...]) -> 
             f"the model {model!r} answers with masks of its own canvas, for evaluation; set its mask head's "
             "metric_resolution='image'"
         )
+
+
+def _explained(
+    inferencer: Inferencer, pixels: np.ndarray, text: str, out: Path | None
+) -> tuple[Path | None, Exception | None]:
+    """Where the explanation was drawn, or why there is none; the answer stands without it."""
+    from refkit.inference.explanation import ExplanationError
+
+    if out is None:
+        return None, None
+    try:
+        return _explain(inferencer, pixels, text, out), None
+    except ExplanationError as error:
+        return None, ExplanationError(f"--explain {out}: {error}")
 
 
 def _explain(inferencer: Inferencer, pixels: np.ndarray, text: str, out: Path) -> Path:

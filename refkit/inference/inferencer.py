@@ -2,9 +2,9 @@
 
 Example::
 
-    inferencer = load_model("refshapes-tiny")
-    prediction = inferencer.ground("street.jpg", "the left dog")
-    prediction.boxes  # (1, 4) xyxy in pixels of street.jpg
+    inferencer = load_model("refshapes-hivg-tiny")
+    prediction = inferencer.ground("scene.png", "the red circle")
+    prediction.boxes  # (1, 4) xyxy in pixels of scene.png
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from refkit.engine.config import load_config
 from refkit.engine.precision import choose_precision, computing_in
 from refkit.inference.export import self_contained
 from refkit.inference.model_config import ModelConfig
-from refkit.inference.question import Picture, check_expression, read_picture
+from refkit.inference.question import Picture, QuestionError, check_expression, read_picture
 from refkit.inference.source import ModelSource, ModelSourceError, locate_model
 from refkit.registry import MODELS
 from refkit.structures import Frame, Prediction, ReferringSample
@@ -163,7 +163,8 @@ class Inferencer:
 
         Raises:
             ImageError: the file is missing or cannot be read.
-            QuestionError: the sentence is empty or the pixels have another shape or type.
+            QuestionError: the sentence is empty, the pixels have another shape or type, or the model reads no
+                sentences.
         """
         return self.predict_batch([self.prepare(image, text)[1]])[0]
 
@@ -173,6 +174,11 @@ class Inferencer:
         Raises:
             ImageError, QuestionError: as `ground`.
         """
+        if not self.reads_text:
+            raise QuestionError(
+                f"the model {self.name!r} ({type(self.model).__name__}) describes regions and does not "
+                "ground sentences; ask it with 'refkit describe'"
+            )
         check_expression(text)
         pixels = read_picture(image)
         frame = Frame.identity(pixels.shape[1], pixels.shape[0])

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_describer import save_tiny_describer
 from tiny_grounder import joint_config, save_tiny_model, save_tiny_work_dir
 from typer.testing import CliRunner
 
@@ -88,6 +89,26 @@ def test_a_mask_that_does_not_exist_is_refused(picture, tmp_path, config, messag
     assert result.exit_code != 0
     assert message in " ".join(result.stderr.split())
     assert not result.stdout
+
+
+def test_the_answer_stands_where_the_model_cannot_explain_it(picture, tmp_path):
+    joint = save_tiny_model(tmp_path, "joint", joint_config())
+    out, why = tmp_path / "masked.png", tmp_path / "why.png"
+    result = run(picture, "dog", "--model", joint, "--mask", "--out", out, "--explain", why)
+    assert result.exit_code == 2
+    answer = json.loads(result.stdout)
+    assert answer["mask"] and answer["picture"] == str(out) and "explanation" not in answer
+    assert out.is_file() and not why.exists()
+    message = "".join(result.stderr.split())
+    assert f"--explain{why}:" in message and "hasnogroundingencoder" in message
+
+
+def test_a_model_of_regions_is_refused(picture, tmp_path):
+    result = run(picture, "dog", "--model", save_tiny_describer(tmp_path), "--json-only")
+    assert result.exit_code == 2 and not result.stdout
+    message = " ".join(result.stderr.split())
+    assert "'regions' (DynRefer) describes regions and does not ground" in message
+    assert "ask it with 'refkit describe'" in message
 
 
 def test_an_explanation_beside_the_answer(picture, tmp_path):
