@@ -55,8 +55,8 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> RefkitConfig
     """Read a config and apply overrides.
 
     Args:
-        path: a file, or a name relative to the ``configs`` folder with or without ``.py``
-            (``refshapes/hivg_tiny``).
+        path: a file, or a name relative to the ``configs`` folder with or without ``configs/`` before it and
+            ``.py`` behind it (``refshapes/hivg_tiny``).
         overrides: ``dotted.key=value`` strings; list elements are addressed by index
             (``param_scheduler.0.end=5``).
 
@@ -85,8 +85,9 @@ def find_config(path: str | Path) -> Path:
         ConfigError: nothing of that name; the nearest names are offered.
     """
     given = Path(path).expanduser()
-    for base in (Path(), *config_folders()):
-        for candidate in (base / given, base / f"{given}.py"):
+    named = given.relative_to("configs") if given.parts[:1] == ("configs",) else given
+    for base in (given, *(folder / named for folder in config_folders())):
+        for candidate in (base, Path(f"{base}.py")):
             if candidate.is_file():
                 return candidate.resolve()
     names = [
@@ -96,7 +97,8 @@ def find_config(path: str | Path) -> Path:
         if not file.relative_to(folder).parts[0].startswith("_")
     ]
     raise ConfigError(
-        f"no config {str(path)!r}: neither a file nor a name in configs/.{_nearest(str(path), names)}"
+        f"no config {str(path)!r}: neither a file nor a name in configs/."
+        f"{_nearest(named.as_posix().removesuffix('.py'), names)}"
     )
 
 

@@ -95,6 +95,23 @@ def test_named_configs_are_found_and_near_names_offered():
         find_config("hivg/no_such_model_at_all")
 
 
+@pytest.mark.parametrize("ending", ["", ".py"])
+def test_a_path_into_the_checkout_works_from_anywhere(tmp_path, monkeypatch, ending):
+    monkeypatch.chdir(tmp_path)
+    found = find_config(f"configs/refshapes/hivg_tiny{ending}")
+    assert found == find_config("refshapes/hivg_tiny")
+    with pytest.raises(ConfigError, match="Did you mean refshapes/hivg_tiny"):
+        find_config(f"configs/refshapes/hivg_tinny{ending}")
+    with pytest.raises(ConfigError, match="neither a file nor a name"):
+        find_config("configs")
+    with pytest.raises(ConfigError, match="neither a file nor a name"):
+        find_config("")
+    own = tmp_path / "configs/refshapes/hivg_tiny.py"
+    own.parent.mkdir(parents=True)
+    own.write_text("x = 1")
+    assert find_config(f"configs/refshapes/hivg_tiny{ending}") == own.resolve()
+
+
 @pytest.mark.parametrize(
     "text", ["model = dict(", "from mmengine.config import read_base\nimport os\nx = os.nothing()\n"]
 )
