@@ -150,12 +150,17 @@ def _drawn(pixels: np.ndarray, told: list[Description], show_views: bool) -> Ima
 
 
 def _summary(told: Description) -> str:
-    """The caption, the likeliest class, attributes and tags, as far as they were asked for."""
+    """The caption, the likeliest class, attributes and tags, as far as they were asked for, each named."""
     prediction = told.prediction
-    parts = [prediction.caption or ("(nothing was written)" if prediction.status == "failed" else "")]
-    if categories := prediction.categories:
-        parts.append(max(categories, key=lambda name: categories[name]))
+    caption = f'"{prediction.caption}"' if prediction.caption else ""
+    if prediction.status == "failed":
+        caption = "(nothing was written)"
+    categories = prediction.categories or {}
     ranked = sorted((prediction.attributes or {}).items(), key=lambda pair: -pair[1])[:3]
-    parts += [f"{name} {score:.2f}" for name, score in ranked]
-    parts += list(prediction.tags or {})[:5]
-    return " · ".join(part for part in parts if part)
+    parts = {
+        "caption": caption,
+        "class": max(categories, key=lambda name: categories[name], default=""),
+        "attributes": ", ".join(f"{name} {score:.2f}" for name, score in ranked),
+        "tags": ", ".join(list(prediction.tags or {})[:5]),
+    }
+    return "; ".join(f"{name} {part}" for name, part in parts.items() if part)

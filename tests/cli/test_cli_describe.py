@@ -12,9 +12,11 @@ from tiny_describer import save_tiny_describer
 from tiny_grounder import save_tiny_model
 from typer.testing import CliRunner
 
+from refkit.cli.describe import _summary
 from refkit.cli.main import app
-from refkit.inference.describing import describe
+from refkit.inference.describing import Description, describe
 from refkit.inference.inferencer import load_model
+from refkit.structures import Prediction
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,27 @@ def test_a_box_partly_outside_is_clipped_and_that_is_told(weights, picture, tmp_
     assert "[84.0, 40.0, 200.0, 58.0] to [84.0, 40.0, 96.0, 58.0]" in line
     inside = run(picture, "--model", weights, "--box", "10,5,50,40", "--json-only")
     assert "clipped" not in inside.stderr
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        (
+            Prediction(
+                "1",
+                caption="a red dog",
+                categories={"dog": 0.5, "cat": 0.2},
+                attributes={"wet": 0.2, "red": 0.71, "old": 0.4, "big": 0.3},
+                tags={"dog": 0.9, "red": 0.8},
+            ),
+            'caption "a red dog"; class dog; attributes red 0.71, old 0.40, big 0.30; tags dog, red',
+        ),
+        (Prediction("1", status="failed", tags={}), "caption (nothing was written)"),
+        (Prediction("1", categories={"dog": -0.5, "cat": 0.2}), "class cat"),
+    ],
+)
+def test_the_picture_names_what_it_tells(said, expected):
+    assert _summary(Description((0, 0, 5, 5), (0.0,), said)) == expected
 
 
 def test_many_regions_one_task_and_their_views(weights, picture, tmp_path):
