@@ -41,7 +41,8 @@ def find_image(root: str | Path, file: str, record: str = "") -> Path:
         more = f" and {len(tried) - 4} more layouts" if len(tried) > 4 else ""
         raise ImageError(
             f"{_prefix(record)}picture {file!r} is not below {root}: tried {', '.join(tried[:4])}{more}. "
-            "Set image_root (or REFKIT_DATA) to the folder that holds the pictures"
+            "Name the folder that holds the pictures with --image-root (in Python and configs: image_root), "
+            "or the data root above it with --data-root or REFKIT_DATA"
         )
     return found
 

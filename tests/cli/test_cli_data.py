@@ -211,6 +211,18 @@ def test_import_of_plain_lines(run, tmp_path):
     assert records[0].targets[0].box == (1.0, 2.0, 31.0, 22.0)
 
 
+def test_import_of_lines_that_are_all_invalid_writes_nothing(run, tmp_path):
+    line = {"image": "9.jpg", "width": 640, "height": 480, "expressions": "star", "bbox": [10, 20, 30, 40]}
+    (tmp_path / "records.jsonl").write_text(json.dumps(line))
+    words = ("import", "jsonl", tmp_path / "records.jsonl", "--out", tmp_path / "out")
+    code, _, err = run(*words)
+    assert code == 2 and "records.jsonl: line 1: expressions: found a text, expected a list" in err
+    code, out, err = run(*words, "--skip-invalid")
+    assert (code, out) == (2, "")
+    assert err.count("nothing is usable, so nothing was written") == 1
+    assert not list((tmp_path / "out").glob("*"))
+
+
 def test_import_errors_are_plain(run, tmp_path):
     code, _, err = run("import", "jsonl", tmp_path / "absent.jsonl", "--out", tmp_path)
     assert code == 2 and "absent.jsonl does not exist" in err

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,12 @@ def import_source(
         **options: as described in ``SOURCES[name].options``; values may be text.
 
     Returns:
-        The files written. Each appears only once it is complete.
+        The files written. Each appears only once it is complete. A part all of whose entries are invalid is
+        not written.
 
     Raises:
-        SourceError: an unknown source or option, or a file, entry or value that cannot be imported.
+        SourceError: an unknown source or option, or a file, entry or value that cannot be imported; or
+            nothing is left to write.
         UnsafePickleError: a pickle holds more than plain data.
     """
     if name not in SOURCES:
@@ -84,9 +87,24 @@ def import_source(
             raise SourceError(f"{path} does not exist; {name} wants {SOURCES[name].paths}.")
     parts = SOURCES[name].read(files, Skips(skip_invalid), **SOURCES[name].parse_options(options))
     targets = _targets(parts, Path(out))
-    for part, target in zip(parts, targets, strict=True):
-        _write(part, target, progress)
-    return targets
+    written = [_write(part, target, progress) for part, target in zip(parts, targets, strict=True)]
+    if parts and not any(written):
+        raise SourceError(_nothing_usable(files, parts))
+    for part, target, done in zip(parts, targets, written, strict=True):
+        if not done:
+            example = part.skips.examples[0]
+            _log.warning("%s: not written, nothing of it is usable, for example %s", target, example)
+    return [target for target, done in zip(targets, written, strict=True) if done]
+
+
+def _nothing_usable(files: Sequence[Path], parts: Sequence[Part]) -> str:
+    """Why no part is left to write."""
+    invalid = sum((part.skips.invalid for part in parts), Counter[str]())
+    reasons = ", ".join(f"{count} x {reason}" for reason, count in invalid.items())
+    return (
+        f"{', '.join(map(str, files))}: nothing is usable, so nothing was written. Left out as invalid: "
+        f"{reasons}. For example: {parts[0].skips.examples[0]}."
+    )
 
 
 def _targets(parts: Sequence[Part], out: Path) -> list[Path]:
@@ -106,9 +124,17 @@ def _targets(parts: Sequence[Part], out: Path) -> list[Path]:
     return targets
 
 
-def _write(part: Part, target: Path, progress: bool) -> None:
-    header = write_records(target, part.header, _counted(part, progress))
+class _EmptyError(Exception):
+    """Every entry of a part is invalid."""
+
+
+def _write(part: Part, target: Path, progress: bool) -> bool:
+    """Write one part and log what was left out; False where every entry was invalid."""
     skips = part.skips
+    try:
+        header = write_records(target, part.header, _counted(part, progress))
+    except _EmptyError:
+        return False
     _log.info("%s: %d records, %d images", target, header.records, header.images)
     for reason, count in skips.left_out.items():
         _log.info("%s: %d left out: %s", target, count, reason)
@@ -116,11 +142,17 @@ def _write(part: Part, target: Path, progress: bool) -> None:
         _log.warning("%s: %d entries left out as invalid: %s", target, count, reason)
     for example in skips.examples:
         _log.warning("  for example %s", example)
+    return True
 
 
 def _counted(part: Part, progress: bool) -> Iterator[Record]:
     """The records, with a bar; once they are through, the header learns what was left out."""
-    yield from tqdm(
+    count = 0
+    for record in tqdm(
         part.records, desc=part.header.name, unit=" records", disable=None if progress else True, delay=1
-    )
+    ):
+        count += 1
+        yield record
+    if not count and part.skips.invalid:
+        raise _EmptyError
     part.header.extra.update(part.skips.summary())

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from refkit.data.records import ImageRef, Record, Target
+from refkit.data.sources.fields import FieldError, explain
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
 from refkit.data.sources.identity import header_of_file
 from refkit.data.sources.refer import Instances, read_instances
@@ -58,9 +59,7 @@ class _Annotations:
             except (KeyError, TypeError, ValueError) as error:
                 if isinstance(error, SourceError):
                     raise
-                self._skips.reject(
-                    self._path, f"annotation {number}", "a field is missing or of another type", repr(error)
-                )
+                self._skips.reject(self._path, f"annotation {number}", *explain(error, annotation))
 
     def _one(self, number: int, annotation: dict[str, Any]) -> Iterator[Record]:
         image = self._image(annotation)
@@ -90,8 +89,17 @@ class _Annotations:
         box = from_xywh(annotation["bbox"])
         check_box(box, image.width, image.height)
         mask = unite(annotation.get("segmentation"), image.width, image.height)
-        category = self._instances.categories.get(annotation.get("category_id", -1))
-        return Target(box=box, mask=mask, id=number, category=category)
+        return Target(box=box, mask=mask, id=number, category=self._category(annotation))
+
+    def _category(self, annotation: dict[str, Any]) -> str | None:
+        """The name of the category; None where none is stated, or the file has no list of them."""
+        held, stated = self._instances.categories, annotation.get("category_id")
+        if not held or stated is None:
+            return None
+        if stated not in held:
+            reason = "its category_id is not in the file's list of categories"
+            raise FieldError(reason, f"category_id {stated}")
+        return held[stated]
 
     def pictures(self) -> Iterator[Record]:
         """One record per picture with all its captions, its box the whole picture (``captions_*.json``)."""

@@ -3,7 +3,7 @@
 ``{"image", "width", "height", "dataset", "split_by", "split", "image_id", "ref_id", "ann_id", "sent_ids",
 "region_id", "expressions", "bbox" [x, y, w, h], "bboxes", "segmentation", "no_target", "category"}``; one
 file may mix sets and splits, every one becomes a records file of its own. Fields not named here are kept
-beside the record.
+beside the record, unless they look like a misspelt one of these.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from refkit.data.json_object import describe
 from refkit.data.records import Header, ImageRef, Record, Target
+from refkit.data.sources.fields import FieldError, explain, reject_misspelt
 from refkit.data.sources.geometry import Box, GeometryError, check_box, from_xywh, unite
 from refkit.data.sources.identity import (
     IMAGE_ROOTS,
@@ -37,6 +39,9 @@ _READ = (
     *("image", "width", "height", "dataset", "split_by", "split", "image_id", "ref_id", "ann_id", "sent_ids"),
     *("region_id", "expressions", "bbox", "bboxes", "segmentation", "no_target", "category", "id"),
 )
+
+# Fields of other layouts, which look like those above and mean something else.
+_OWN = ("entity_id", "category_id", "ann_ids")
 
 Line = tuple[int, dict[str, Any]]
 
@@ -68,18 +73,17 @@ class _Lines:
             except (KeyError, TypeError, ValueError) as error:
                 if isinstance(error, SourceError):
                     raise
-                self._skips.reject(
-                    self._path, f"line {number}", "a field is missing or of another type", repr(error)
-                )
+                self._skips.reject(self._path, f"line {number}", *explain(error, entry))
 
     def _expressions(
         self, number: int, entry: dict[str, Any], prefix: str, ids: IdAssigner
     ) -> Iterator[Record]:
-        image = ImageRef(entry["image"], int(entry["width"]), int(entry["height"]), entry.get("image_id"))
+        reject_misspelt(entry, _READ, _OWN)
+        image = _image(entry)
         boxes = self._boxes(entry, image)
         targets = self._targets(entry, image, boxes)
-        expressions = entry["expressions"]
-        sent_ids = entry.get("sent_ids") or _region_ids(entry, expressions)
+        expressions = _list(entry, "expressions")
+        sent_ids = (entry.get("sent_ids") and _list(entry, "sent_ids")) or _region_ids(entry, expressions)
         if sent_ids and len(sent_ids) != len(expressions):
             raise GeometryError(f"{len(expressions)} expressions have {len(sent_ids)} sent_ids")
         name = next(
@@ -113,8 +117,8 @@ class _Lines:
             if entry.get("bbox"):
                 raise GeometryError("no_target is set, but there is a box")
             return []
-        several = entry.get("bboxes")
-        boxes = [from_xywh(box) for box in ([entry["bbox"]] if several is None else several)]
+        several = [entry["bbox"]] if entry.get("bboxes") is None else _list(entry, "bboxes")
+        boxes = [from_xywh(box) for box in several]
         for box in boxes:
             check_box(box, image.width, image.height)
         if not boxes:
@@ -128,6 +132,29 @@ class _Lines:
         mask = unite(entry.get("segmentation"), image.width, image.height) if len(kept) == 1 else None
         identity, category = entry.get("ann_id"), entry.get("category")
         return [Target(box=box, mask=mask, id=identity, category=category, any=len(kept) > 1) for box in kept]
+
+
+def _image(entry: dict[str, Any]) -> ImageRef:
+    if not isinstance(entry["image"], str):
+        raise FieldError("image: expected the path of a picture", f"found {describe(entry['image'])}")
+    return ImageRef(entry["image"], _pixels(entry, "width"), _pixels(entry, "height"), entry.get("image_id"))
+
+
+def _pixels(entry: dict[str, Any], key: str) -> int:
+    value = entry[key]
+    try:
+        return int(value)
+    except (TypeError, ValueError, OverflowError):
+        raise FieldError(f"{key}: expected a number of pixels", f"found {describe(value)}") from None
+
+
+def _list(entry: dict[str, Any], key: str) -> list[Any]:
+    """A field's list; a text would otherwise pass for the list of its letters."""
+    value = entry[key]
+    if isinstance(value, list):
+        return value
+    found = "a text" if isinstance(value, str) else describe(value)
+    raise FieldError(f"{key}: found {found}, expected a list", describe(value))
 
 
 def _region_ids(entry: dict[str, Any], expressions: Sequence[str]) -> list[Any] | None:

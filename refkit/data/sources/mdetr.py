@@ -13,6 +13,7 @@ from typing import Any
 
 from refkit.data.caption_text import normalise_caption
 from refkit.data.records import ImageRef, Record, Target
+from refkit.data.sources.fields import explain
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
 from refkit.data.sources.identity import header_of_file, image_number
 from refkit.data.sources.readfile import read_json
@@ -43,12 +44,7 @@ class _Expressions:
             except GeometryError as error:
                 self._skips.reject(self._path, f"picture entry {entry.get('id')}", str(error))
             except (KeyError, TypeError, ValueError) as error:
-                self._skips.reject(
-                    self._path,
-                    f"picture entry {entry.get('id')}",
-                    "a field is missing or of another type",
-                    repr(error),
-                )
+                self._skips.reject(self._path, f"picture entry {entry.get('id')}", *explain(error, entry))
 
     def _one(self, entry: dict[str, Any], annotations: Sequence[dict[str, Any]]) -> Record:
         number = entry.get("original_id", image_number(entry["file_name"]))
@@ -96,7 +92,10 @@ def read(
     path = one_path(paths, "a JSON file whose images have captions")
     data = read_json(path, dict)
     if not all(isinstance(data.get(key), list) for key in ("images", "annotations")):
-        raise SourceError(f"{path}: this is not COCO's layout: images and annotations are expected.")
+        held = ", ".join(map(str, data)) or "nothing"
+        raise SourceError(
+            f"{path}: this is not COCO's layout: images and annotations are expected; there are {held}."
+        )
     facts = CaptionFacts(tagger, tag_list)
     header = header_of_file(path, name, task, image_root, facts.summary)
     reader = _Expressions(path, f"{header.dataset}.{header.split_by}", task, facts, skips)

@@ -8,13 +8,15 @@ COCO's layout, in RefCLEF with RLE masks. All published numbers use ``sent``; ``
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from refkit.data.json_object import describe
 from refkit.data.records import Header, ImageRef, Record, Target
 from refkit.data.safe_pickle import load_plain_pickle
+from refkit.data.sources.fields import explain, which_are_there
 from refkit.data.sources.geometry import GeometryError, check_box, from_xywh, unite
 from refkit.data.sources.identity import IMAGE_ROOTS, LICENCES, IdAssigner, file_digest
 from refkit.data.sources.readfile import read_json
@@ -31,6 +33,7 @@ from refkit.data.sources.spec import (
 
 FOLDERS = {"refcoco": "refcoco", "refcoco+": "refcocoplus", "refcocog": "refcocog", "refclef": "referit"}
 _REFS = re.compile(r"refs\((\w+)\)\.p$")
+Kind = TypeVar("Kind")
 _SPLIT_ORDER = ("train", "val", "test", "testA", "testB", "testC")
 
 
@@ -47,27 +50,57 @@ def read_instances(path: Path) -> Instances:
     """Read COCO's layout.
 
     Raises:
-        SourceError: a key is missing.
+        SourceError: a key is missing, or an id stands twice in one list.
     """
     return instances_of(path, read_json(path, dict))
 
 
 def instances_of(path: Path, data: dict[str, Any]) -> Instances:
     """The same from what was read already; ``path`` is for messages."""
-    try:
-        images = {
-            int(entry["id"]): ImageRef(
-                str(entry["file_name"]), int(entry["width"]), int(entry["height"]), int(entry["id"])
-            )
-            for entry in data["images"]
-        }
-        annotations = {int(entry["id"]): entry for entry in data["annotations"]}
-        categories = {int(entry["id"]): str(entry["name"]) for entry in data.get("categories", ())}
-    except (KeyError, TypeError, ValueError) as error:
-        raise SourceError(
-            f"{path}: this is not COCO's layout: {error!r} in images, annotations or categories."
-        ) from error
+    images = _listed(path, data, "images", _coco_image)
+    annotations = _listed(path, data, "annotations", lambda entry: entry)
+    categories = _listed(path, {"categories": [], **data}, "categories", lambda entry: str(entry["name"]))
     return Instances(images, annotations, categories)
+
+
+def _coco_image(entry: dict[str, Any]) -> ImageRef:
+    return ImageRef(str(entry["file_name"]), int(entry["width"]), int(entry["height"]), int(entry["id"]))
+
+
+def _listed(
+    path: Path, data: dict[str, Any], key: str, make: Callable[[dict[str, Any]], Kind]
+) -> dict[int, Kind]:
+    """What is made of the entries of a list, by number; a picture or category may stand twice if it is equal.
+
+    Raises:
+        SourceError: there is no such list, an entry lacks a field, or an id stands twice.
+    """
+    entries = data.get(key)
+    if not isinstance(entries, list):
+        there = which_are_there(key, data)
+        raise SourceError(f"{path}: this is not COCO's layout: there is no list {key!r} ({there}).")
+    found: dict[int, Kind] = {}
+    for place, entry in enumerate(entries):
+        number, made = _numbered(path, f"{key}[{place}]", entry, make)
+        if number in found and (key == "annotations" or found[number] != made):
+            first = next(index for index, other in enumerate(entries) if int(other["id"]) == number)
+            raise SourceError(
+                f"{path}: {key}: the id {number} stands twice, at {key}[{first}] and {key}[{place}]; "
+                "give every entry an id of its own."
+            )
+        found[number] = made
+    return found
+
+
+def _numbered(path: Path, place: str, entry: Any, make: Callable[[dict[str, Any]], Kind]) -> tuple[int, Kind]:
+    if not isinstance(entry, dict):
+        found = describe(entry)
+        raise SourceError(f"{path}: this is not COCO's layout: {place}: found {found}, expected an object.")
+    try:
+        return int(entry["id"]), make(entry)
+    except (KeyError, TypeError, ValueError) as error:
+        reason, detail = explain(error, entry)
+        raise SourceError(f"{path}: this is not COCO's layout: {place}: {reason} ({detail}).") from error
 
 
 def image_of(file_name: str) -> str:
@@ -112,9 +145,7 @@ class _Converter:
             except (KeyError, TypeError, ValueError) as error:
                 if isinstance(error, SourceError):
                     raise
-                self._skips.reject(
-                    self._path, f"entry {number}", "a field is missing or of another type", repr(error)
-                )
+                self._skips.reject(self._path, f"entry {number}", *explain(error, ref))
 
     def _sentences(self, number: int, ref: dict[str, Any], ids: IdAssigner) -> Iterator[Record]:
         found = self._look_up(number, ref)

@@ -97,7 +97,7 @@ def test_conversations_without_regions_are_about_the_picture(tmp_path):
 def test_entries_that_cannot_be_read(tmp_path, change, message):
     with pytest.raises(SourceError, match=message):
         imported(tmp_path, entry(**change))
-    header, _ = imported(tmp_path, entry(**change), skip_invalid=True)
+    header, _ = imported(tmp_path, entry(**change), entry(), skip_invalid=True)
     assert sum(header.extra["skipped_invalid"].values()) == 1
 
 

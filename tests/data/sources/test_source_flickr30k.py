@@ -111,6 +111,11 @@ def test_broken_files_are_named_or_counted(folder, tmp_path, file, text, reason)
     with pytest.raises(SourceError, match=reason) as caught:
         run(folder, tmp_path / "out")
     assert file in str(caught.value)
+    with pytest.raises(SourceError, match="nothing is usable"):
+        run(folder, tmp_path / "out", skip_invalid=True)
+    (folder / "val.txt").write_text("7\n8\n")
+    (folder / "Annotations/8.xml").write_text(ANNOTATION)
+    (folder / "Sentences/8.txt").write_text("[/EN#1/people Two men] .\n")
     header, _ = run(folder, tmp_path / "out", skip_invalid=True)
     assert sum(header.extra["skipped_invalid"].values()) == 1
 

@@ -75,7 +75,7 @@ def test_referit_boxes_are_inclusive_pixels(tmp_path):
             {"boxes": {"25_1": [9, 0, 2, 19], "25_2": [5, 6, 7, 8], "3_1": [1, 1, 3, 3]}},
             "region 25_1: the box has no area",
         ),
-        ({"queries": {"25_1": [""]}}, "region 25_1: the text is empty"),
+        ({"queries": {"25_1": [""], "3_1": ["grass"]}}, "region 25_1: the text is empty"),
     ],
 )
 def test_broken_referit_regions_are_named(tmp_path, broken, reason):
@@ -184,16 +184,82 @@ def test_json_lines_with_several_boxes(tmp_path):
         ({"no_target": True}, "no_target is set, but there is a box"),
         ({"sent_ids": [1]}, "2 expressions have 1 sent_ids"),
         ({"expressions": ["dog", " "]}, "expression 1: the text is empty"),
-        ({"width": None}, "a field is missing or of another type"),
+        ({"width": None}, "width: expected a number of pixels .found null"),
+        ({"image": 9}, "image: expected the path of a picture .found the number 9"),
+        ({"expressions": "star"}, "expressions: found a text, expected a list .the text 'star'"),
+        ({"expressions": None}, "expressions: found null, expected a list"),
+        ({"sent_ids": "12"}, "sent_ids: found a text, expected a list"),
+        ({"bboxes": {"a": 1}}, "bboxes: found an object with 'a', expected a list"),
     ],
 )
 def test_broken_lines_are_named(tmp_path, change, reason):
-    path = write_lines(tmp_path / "records.jsonl", {**LINE, **change})
+    path = write_lines(tmp_path / "records.jsonl", {**LINE, **change}, {**LINE, "sent_ids": [3, 4]})
     with pytest.raises(SourceError, match=reason) as caught:
         import_source("jsonl", path, tmp_path / "out")
     assert f"{path}: line 1" in str(caught.value)
     header = read_header(import_source("jsonl", path, tmp_path / "out", skip_invalid=True)[0])
     assert sum(header.extra["skipped_invalid"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("category", "catgory", "catgory: unknown field, did you mean 'category'?"),
+        ("bbox", "bbx", "bbx: unknown field, did you mean 'bbox'?"),
+        ("sent_ids", "sent_id", "sent_id: unknown field, did you mean 'sent_ids'?"),
+        ("bbox", "place", "the field 'bbox' is missing (there are image, width, height, dataset, "),
+        ("expressions", "Expr", "the field 'expressions' is missing (there are image,"),
+        ("width", "image_width", "the field 'width' is missing (there are image, height,"),
+    ],
+)
+def test_misspelt_and_missing_fields_of_lines_are_named(tmp_path, old, new, reason):
+    line = {key: value for key, value in LINE.items() if key != old} | {new: LINE[old]}
+    path = write_lines(tmp_path / "records.jsonl", line, {**LINE, "sent_ids": [3, 4]})
+    with pytest.raises(SourceError) as caught:
+        import_source("jsonl", path, tmp_path / "out")
+    assert f"{path}: line 1: {reason}" in str(caught.value)
+    header = read_header(import_source("jsonl", path, tmp_path / "out", skip_invalid=True)[0])
+    assert (header.records, sum(header.extra["skipped_invalid"].values())) == (2, 1)
+
+
+def test_fields_of_other_layouts_are_no_misspelt_ones(tmp_path):
+    line = {key: value for key, value in LINE.items() if key not in ("category", "ann_id")}
+    own = {"category_id": 1, "ann_ids": [3], "photographer": "me"}
+    path = write_lines(tmp_path / "records.jsonl", {**line, **own}, {**LINE, "sent_ids": [3, 4], "bbx": 5})
+    _, records = read_records(import_source("jsonl", path, tmp_path / "out")[0])
+    assert records[0].extra == {"image_source": "original", **own}
+    assert records[2].extra == {"image_source": "original", "bbx": 5}
+
+
+def test_where_every_line_is_invalid_nothing_is_written(tmp_path, caplog):
+    bad = {**LINE, "split": "train", "bbox": [0, 0, 0, 0]}
+    star = {**LINE, "split": "train", "expressions": "star"}
+    path = write_lines(tmp_path / "records.jsonl", bad, star)
+    with pytest.raises(SourceError) as caught:
+        import_source("jsonl", path, tmp_path / "out", skip_invalid=True)
+    assert str(caught.value).startswith(f"{path}: nothing is usable, so nothing was written.")
+    assert "1 x the box has no area" in str(caught.value)
+    assert "1 x expressions: found a text, expected a list" in str(caught.value)
+    assert not list((tmp_path / "out").glob("*"))
+    assert not caplog.text
+    path = write_lines(tmp_path / "records.jsonl", bad, LINE)
+    files = import_source("jsonl", path, tmp_path / "out", skip_invalid=True)
+    assert [file.name for file in files] == ["refcocoplus.unc.val.jsonl"]
+    assert list((tmp_path / "out").glob("*")) == files
+    assert "refcocoplus.unc.train.jsonl: not written, nothing of it is usable" in caplog.text
+
+
+def test_rows_without_a_set_are_named_own_and_keep_their_ids_under_a_name(tmp_path):
+    path = write_lines(
+        tmp_path / "records.jsonl",
+        {"image": "9.jpg", "width": 100, "height": 80, "expressions": ["dog"], "bbox": [10, 20, 30, 40]},
+    )
+    plain = import_source("jsonl", path, tmp_path / "out")
+    named = import_source("jsonl", path, tmp_path / "out", name="mine.own.train")
+    assert [file.name for file in plain + named] == ["own.all.all.jsonl", "mine.own.train.jsonl"]
+    ids = [read_records(file)[1][0].id for file in plain + named]
+    assert ids[0].startswith("own.all.x")
+    assert ids[0] == ids[1]
 
 
 @pytest.mark.parametrize(
@@ -294,15 +360,69 @@ def test_coco_captions_without_boxes_are_of_the_whole_picture(tmp_path):
         ({"bbox": [1, 2, 3]}, "rec", "annotation 3: the box does not hold four"),
         ({"bbox": [1, 2, 300, 1]}, "rec", "annotation 3: the box leaves its image"),
         ({"caption": [5]}, "rec", "annotation 3: the field 'caption' holds something other than text"),
-        ({"category_id": 8}, "recognition", "annotation 3: the annotation has no category"),
+        ({"category_id": 8}, "recognition", "annotation 3: its category_id is not in the file's list"),
+        ({"category_id": 8}, "rec", "annotation 3: its category_id is not .* .category_id 8"),
+        ({"category_id": 8}, "caption", "annotation 3: its category_id is not in the file's list"),
+        ({"category_id": None}, "recognition", "annotation 3: the annotation has no category"),
     ],
 )
 def test_broken_coco_annotations_are_named(tmp_path, change, task, reason):
     path = coco_file(tmp_path / "coco.json", **change)
+    data = json.loads(path.read_text())
+    data["annotations"].append({**data["annotations"][2], "id": 6, "caption": "a cat"})
+    path.write_text(json.dumps(data))
     with pytest.raises(SourceError, match=reason):
         import_source("coco", path, tmp_path / "out", name="mine.coco.val", task=task)
     out = import_source("coco", path, tmp_path / "out", name="mine.coco.val", task=task, skip_invalid=True)
     assert sum(read_header(out[0]).extra["skipped_invalid"].values()) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda data: data["annotations"][1].update(id=3), "annotations: the id 3 stands twice, at "),
+        (
+            lambda data: data["images"].append({**data["images"][0], "file_name": "8.jpg"}),
+            "images: the id 9 stands twice, at images[0] and images[1]",
+        ),
+        (
+            lambda data: data["categories"].append({"id": 1, "name": "cat"}),
+            "categories: the id 1 stands twice, at categories[0] and categories[1]",
+        ),
+        (
+            lambda data: data.update(imgs=data.pop("images")),
+            "not COCO's layout: there is no list 'images' (is it 'imgs'? there are annotations, categories, imgs)",
+        ),
+        (
+            lambda data: data["images"][0].pop("width"),
+            "not COCO's layout: images[0]: the field 'width' is missing (there are id, file_name, height)",
+        ),
+        (
+            lambda data: data["annotations"].append(5),
+            "annotations[3]: found the number 5, expected an object",
+        ),
+        (lambda data: data["annotations"][0].pop("bbox"), "annotation 3: the field 'bbox' is missing"),
+    ],
+)
+def test_coco_files_that_would_lose_something_are_refused(tmp_path, change, reason):
+    path = coco_file(tmp_path / "coco.json")
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+    with pytest.raises(SourceError) as caught:
+        import_source("coco", path, tmp_path / "out", name="mine.coco.val")
+    assert f"{path}: " in str(caught.value)
+    assert reason in str(caught.value)
+
+
+def test_coco_files_may_name_a_picture_twice_and_have_no_categories(tmp_path):
+    path = coco_file(tmp_path / "coco.json")
+    data = json.loads(path.read_text())
+    data["images"] *= 2
+    del data["categories"]
+    path.write_text(json.dumps(data))
+    _, records = read_records(import_source("coco", path, tmp_path / "out", name="mine.coco.val")[0])
+    assert [(record.text, record.targets[0].category) for record in records] == [("a dog", None)]
 
 
 def test_refshapes_wants_numbers_and_no_path(tmp_path):

@@ -245,7 +245,7 @@ BROKEN = {
         segmentation=[{"size": [80, 100], "counts": "a"}]
     ),
     "neither a list of polygons nor RLE": lambda w: w.annotations[50].update(segmentation="polygon"),
-    "a field is missing or of another type": lambda w: w.refs[0].pop("sentences"),
+    "the field 'sentences' is missing (there are ref_id,": lambda w: w.refs[0].pop("sentences"),
 }
 
 
@@ -270,6 +270,17 @@ def test_an_empty_text_is_refused(tmp_path):
     writer.write(tmp_path / "refcoco", "unc")
     with pytest.raises(SourceError, match="sentence 0: the text is empty"):
         import_source("refer", tmp_path / "refcoco", tmp_path / "out")
+
+
+def test_numbers_that_stand_twice_in_instances_are_refused(tmp_path):
+    folder = tmp_path / "refcoco"
+    write_refer(folder, [entry()], "unc")
+    data = json.loads((folder / "instances.json").read_text())
+    data["annotations"].append({**data["annotations"][0], "bbox": [1, 1, 2, 2]})
+    (folder / "instances.json").write_text(json.dumps(data))
+    number = data["annotations"][0]["id"]
+    with pytest.raises(SourceError, match=rf"instances\.json: annotations: the id {number} stands twice"):
+        import_source("refer", folder, tmp_path / "out")
 
 
 def test_files_of_another_layout_are_refused(tmp_path):
