@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 
 from refkit.leaderboard.breakdowns.partitions import NAMES
+from refkit.leaderboard.fitting_table import FittingTable, Row
 from refkit.leaderboard.result import Cell, Metric, Result
 
 FEW = 30
@@ -61,38 +61,31 @@ def _head(result: Result) -> str:
     )
 
 
-def _metrics_table(result: Result, rows: Mapping[str, Result]) -> Table:
+def _metrics_table(result: Result, rows: Mapping[str, Result]) -> FittingTable:
     """One line per metric, one column per predictor."""
-    table = Table(title="percent, 95 % interval by image bootstrap", title_justify="left")
-    table.add_column("")
-    for label in rows:
-        table.add_column(escape(label), justify="right")
-    for name in result.metrics:
-        numbers = [percent(row.metrics[name]) for row in rows.values()]
-        table.add_row(_label(result, name), *numbers)
-    return table
+    lines = [
+        Row([_label(result, name), *(percent(row.metrics[name]) for row in rows.values())])
+        for name in result.metrics
+    ]
+    return FittingTable("percent, 95 % interval by image bootstrap", ["", *map(escape, rows)], lines)
 
 
-def _breakdown_table(result: Result, rows: Mapping[str, Result]) -> Table:
+def _breakdown_table(result: Result, rows: Mapping[str, Result]) -> FittingTable:
     """One line per group with the first metric of every predictor; the JSON has them all."""
     first = next(iter(result.metrics))
-    table = Table(title=f"{_label(result, first)} by group; fewer than {FEW} samples in grey")
-    table.title_justify = "left"
-    for heading in ("", "", "n"):
-        table.add_column(heading, justify="right" if heading == "n" else "left")
-    for label in rows:
-        table.add_column(escape(label), justify="right")
+    lines = []
     for by, cells in result.by.items():
-        table.add_section()
         shown = largest(cells)
         for place, group in enumerate(shown):
             numbers = [_first_number(row.by[by].get(group), first) for row in rows.values()]
             name = escape(NAMES.get(by, by)) if place == 0 else ""
             cell = cells[group]
-            table.add_row(name, escape(group), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
+            line = [name, escape(group), f"{cell.n:,}", *numbers]
+            lines.append(Row(line, _style(cell), section=place == 0))
         if len(shown) < len(cells):
-            table.add_row("", f"… {len(cells) - len(shown)} more in the JSON", "")
-    return table
+            lines.append(Row(["", f"… {len(cells) - len(shown)} more in the JSON", "", *("" for _ in rows)]))
+    title = f"{_label(result, first)} by group; fewer than {FEW} samples in grey"
+    return FittingTable(title, ["", "", "n", *map(escape, rows)], lines, fixed=3, left=2)
 
 
 def largest(cells: Mapping[str, Cell]) -> list[str]:
@@ -125,17 +118,17 @@ def _analysis_tables(result: Result) -> list[RenderableType]:
     return [*parts, f"[dim]breakdown rules {escape(analysis.rules['version'])}[/dim]"]
 
 
-def _cells_table(title: str, cells: Mapping[str, Cell]) -> Table:
+def _cells_table(title: str, cells: Mapping[str, Cell]) -> FittingTable:
     """One line per cell, one column per metric."""
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column("n", justify="right")
-    for metric in next(iter(cells.values())).metrics:
-        table.add_column(metric, justify="right")
-    for label, cell in cells.items():
-        numbers = [percent(metric) for metric in cell.metrics.values()]
-        table.add_row(escape(label), f"{cell.n:,}", *numbers, style="dim" if cell.n < FEW else None)
-    return table
+    lines = [
+        Row([escape(label), f"{cell.n:,}", *map(percent, cell.metrics.values())], _style(cell))
+        for label, cell in cells.items()
+    ]
+    return FittingTable(title, ["", "n", *next(iter(cells.values())).metrics], lines, fixed=2)
+
+
+def _style(cell: Cell) -> str | None:
+    return "dim" if cell.n < FEW else None
 
 
 def _label(result: Result, metric: str) -> str:

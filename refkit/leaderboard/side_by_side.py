@@ -11,10 +11,10 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
 from tqdm import tqdm
 
 from refkit.data.records import read_records
+from refkit.leaderboard.fitting_table import FittingTable, Row
 from refkit.leaderboard.predictions import PredictionFile, load_predictions
 from refkit.leaderboard.report import percent
 from refkit.leaderboard.result import Result
@@ -130,7 +130,7 @@ def _by_reason(skipped: Mapping[str, str]) -> dict[str, list[str]]:
     return reasons
 
 
-def _family_table(family: str, results: Mapping[str, Result]) -> Table:
+def _family_table(family: str, results: Mapping[str, Result]) -> FittingTable:
     """One line per protocol, or one per metric where these are more."""
     members = {name: result for name, result in results.items() if name.partition("/")[0] == family}
     labels = {key: label for result in members.values() for key, label in result.protocol.labels.items()}
@@ -143,10 +143,5 @@ def _family_table(family: str, results: Mapping[str, Result]) -> Table:
         rows.append([name, *numbers, f"{result.invalid:,}"])
     if len(members) < len(labels):
         rows = [list(column) for column in zip(*rows, strict=True)]
-    table = Table(title="percent; 95 % interval of the first metric by image bootstrap", title_justify="left")
-    table.add_column(rows[0][0], no_wrap=True)
-    for heading in rows[0][1:]:
-        table.add_column(heading, justify="right")
-    for row in rows[1:]:
-        table.add_row(*row)
-    return table
+    title = "percent; 95 % interval of the first metric by image bootstrap"
+    return FittingTable(title, rows[0], [Row(row) for row in rows[1:]])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from refkit.cli.main import app
-from refkit.data.records import Header, ImageRef, Record, Target, write_records
-from refkit.leaderboard.predictions import PredictionHeader, write_predictions
+from refkit.data.records import Header, ImageRef, Record, Target, read_records, write_records
+from refkit.leaderboard.predictions import PredictionHeader, read_predictions, write_predictions
 from refkit.structures import Prediction
 
 runner = CliRunner()
@@ -52,6 +54,26 @@ def test_the_table(files):
         "rec/1: IoU of boxes",
     ):
         assert part in result.stdout, part
+
+
+def test_names_and_numbers_are_whole_at_80_columns(files):
+    """With baselines beside it the table needs more room than a terminal has."""
+    header, records = read_records(files[0])
+    kinds = [{"kind": f"a kind of some length, number {place % 2}"} for place in range(4)]
+    records = [replace(one, facts=facts) for one, facts in zip(records, kinds, strict=True)]
+    stored = write_records(files[0], replace(header, digest="", digest_masks=""), records)
+    _, answers = read_predictions(files[1])
+    answering = PredictionHeader.answering(stored, "a-method-with-a-name-of-some-length")
+    write_predictions(files[1], answering, answers.values())
+    arguments = ["score", *map(str, files), "--by", "kind", "--baselines", "--draws", "50"]
+    result = runner.invoke(app, arguments, env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.stderr
+    assert "…" not in result.stdout
+    columns = [re.split("[│┃]", line) for line in result.stdout.splitlines() if line[:1] in ("│", "┃")]
+    names = "".join(one[2].replace(" ", "") for one in columns if len(one) > 4)
+    assert "akindofsomelength,number0akindofsomelength,number1" in names
+    assert "a-method-with-a-name-of-some-length on" in result.stdout
+    assert "50.00 [0.0, 100.0]" in result.stdout
 
 
 def test_json_on_stdout_and_in_a_file(files, tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from dataclasses import replace
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from refkit.data.records import Header, Target, write_records
 from refkit.leaderboard.predictions import PredictionHeader, write_predictions
@@ -58,8 +60,21 @@ def test_few_protocols_with_many_metrics_stand_in_columns(scene, tmp_path):
     answers = [Prediction(one.id, caption=one.text) for one in scene.records]
     found = score_all(*stored(tmp_path, header, scene.records, answers), draws=0)
     table = render_all(found).renderables[1]
-    assert [column.header for column in table.columns] == ["protocol", *found.results]
-    assert next(iter(table.columns[0].cells)) == "CIDEr"
+    assert table.headings == ["protocol", *found.results]
+    assert table.rows[0].cells[0] == "CIDEr"
+
+
+def test_no_number_is_cut_in_a_narrow_terminal(scene, tmp_path):
+    found = score_all(*stored(tmp_path, scene.header, scene.records, scene.predictions.values()), draws=50)
+    console = Console(width=80, file=io.StringIO())
+    console.print(render_all(found))
+    text = console.file.getvalue()
+    assert "…" not in text
+    for protocol, result in found.results.items():
+        first, *others = result.metrics.values()
+        low, high = first.interval
+        assert f"{100 * first.value:.2f} [{100 * low:.1f}, {100 * high:.1f}]" in text, protocol
+        assert all(f"{100 * one.value:.2f} │" in text for one in others), protocol
 
 
 def test_nothing_fits(scene, tmp_path):
