@@ -83,6 +83,9 @@ class _Lines:
         boxes = self._boxes(entry, image)
         targets = self._targets(entry, image, boxes)
         expressions = _list(entry, "expressions")
+        if not expressions:
+            self._skips.left_out["line without expressions"] += 1
+            return
         sent_ids = (entry.get("sent_ids") and _list(entry, "sent_ids")) or _region_ids(entry, expressions)
         if sent_ids and len(sent_ids) != len(expressions):
             raise GeometryError(f"{len(expressions)} expressions have {len(sent_ids)} sent_ids")
@@ -153,8 +156,9 @@ def _list(entry: dict[str, Any], key: str) -> list[Any]:
     value = entry[key]
     if isinstance(value, list):
         return value
-    found = "a text" if isinstance(value, str) else describe(value)
-    raise FieldError(f"{key}: found {found}, expected a list", describe(value))
+    if isinstance(value, str):
+        raise FieldError(f"{key}: found a text, expected a list", repr(value[:40]))
+    raise FieldError(f"{key}: found {describe(value)}, expected a list")
 
 
 def _region_ids(entry: dict[str, Any], expressions: Sequence[str]) -> list[Any] | None:

@@ -186,7 +186,7 @@ def test_json_lines_with_several_boxes(tmp_path):
         ({"expressions": ["dog", " "]}, "expression 1: the text is empty"),
         ({"width": None}, "width: expected a number of pixels .found null"),
         ({"image": 9}, "image: expected the path of a picture .found the number 9"),
-        ({"expressions": "star"}, "expressions: found a text, expected a list .the text 'star'"),
+        ({"expressions": "star"}, "expressions: found a text, expected a list .'star'"),
         ({"expressions": None}, "expressions: found null, expected a list"),
         ({"sent_ids": "12"}, "sent_ids: found a text, expected a list"),
         ({"bboxes": {"a": 1}}, "bboxes: found an object with 'a', expected a list"),
@@ -229,6 +229,12 @@ def test_fields_of_other_layouts_are_no_misspelt_ones(tmp_path):
     _, records = read_records(import_source("jsonl", path, tmp_path / "out")[0])
     assert records[0].extra == {"image_source": "original", **own}
     assert records[2].extra == {"image_source": "original", "bbx": 5}
+
+
+def test_lines_without_expressions_are_counted(tmp_path):
+    path = write_lines(tmp_path / "records.jsonl", LINE, {**LINE, "sent_ids": [], "expressions": []})
+    header = read_header(import_source("jsonl", path, tmp_path / "out")[0])
+    assert (header.records, header.extra["left_out"]) == (2, {"line without expressions": 1})
 
 
 def test_where_every_line_is_invalid_nothing_is_written(tmp_path, caplog):
