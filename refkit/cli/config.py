@@ -19,7 +19,10 @@ def show(
     config: ConfigName,
     cfg_options: Overrides = None,
 ) -> None:
-    """Print the resolved config as Python."""
+    """Print the resolved config as Python.
+
+    Example: refkit config show refshapes/hivg_tiny --cfg-options train_dataloader.batch_size=32
+    """
     from refkit.engine.config import load_config
 
     typer.echo(load_config(config, cfg_options or ()).pretty_text, nl=False)

@@ -67,6 +67,8 @@ def command(
     """Say what is in regions of one picture: caption, tags, attributes, category, with scores.
 
     Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright, clipped to it.
+
+    Example: refkit describe picture.png --model refshapes-dynrefer-tiny --box 35,45,55,63 --out answer.png
     """
     from refkit.inference.drawing import picture_format
     from refkit.inference.question import read_picture

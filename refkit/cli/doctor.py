@@ -19,6 +19,8 @@ def command(
     """Report versions, hardware, caches, and what is missing for which feature.
 
     Leaves with exit code 1 where something is missing that refkit always needs.
+
+    Example: refkit doctor --json
     """
     report = diagnose()
     if json:

@@ -50,6 +50,8 @@ def command(
 
     Prints JSON: boxes as left, top, right, bottom in pixels of the picture, held upright, and the mask of a
     model that has one as COCO run lengths; the picture shows both.
+
+    Example: refkit ground picture.png "the red circle" --model refshapes-hivg-tiny --out answer.png
     """
     from refkit.inference.drawing import picture_format
     from refkit.inference.question import check_expression, read_picture

@@ -58,6 +58,8 @@ def command(
 
     Several machines or processes share the work with --shard; afterwards --merge joins what they wrote.
 
+    Example: refkit predict refshapes.val.jsonl --model refshapes-hivg-tiny --out val.predictions.jsonl
+
     Example: refkit predict refcoco.unc.val.jsonl --method hf:grounding-dino --weights
     IDEA-Research/grounding-dino-tiny --set threshold=0.1 --out val.predictions.jsonl
     """

@@ -21,7 +21,10 @@ def command(
     launcher: Launcher = "auto",
     data_root: DataRoot = None,
 ) -> None:
-    """Evaluate weights on the test set of a config and print the metrics as JSON."""
+    """Evaluate weights on the test set of a config and print the metrics as JSON.
+
+    Example: refkit test refshapes/hivg_tiny model_zoo/refshapes/hivg_tiny.safetensors
+    """
     from mmengine.dist import is_main_process
 
     from refkit.engine.launch import prepare_config, test

@@ -37,6 +37,8 @@ def command(
 ) -> None:
     """Train a model from a config (several processes: torchrun --nproc-per-node 2 tools/train.py CONFIG).
 
+    Example: refkit train refshapes/hivg_tiny --work-dir work_dirs/hivg_tiny
+
     A config with stages is trained from the first to the last, or a part of them:
 
     refkit train hivg/hivg_base_refcoco --until-stage warm-up
