@@ -10,11 +10,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from refkit.cli.progress import track
+from refkit.leaderboard.entries.schema import SETTINGS
 
 app = typer.Typer(no_args_is_help=True, help="Compare methods: add, check and build a leaderboard.")
 
 FOLDER = Path("model_zoo/leaderboard")
-Folder = Annotated[Path, typer.Option("--folder", "-f", help="Folder of the entries.")]
+Folder = Annotated[
+    Path, typer.Option("--folder", "-f", help="Folder of the entries; the default is the one of a checkout.")
+]
 Shelf = Annotated[
     list[Path] | None,
     typer.Option("--records", help="Folder or file of records, found by their digests. Repeatable."),
@@ -27,7 +30,9 @@ def add(
     records: Annotated[Path, typer.Argument(help="Records that were answered.", show_default=False)],
     predictions: Annotated[Path, typer.Argument(help="Prediction file for them.", show_default=False)],
     method: Annotated[str, typer.Option(help="Name of the method.", show_default=False)],
-    setting: Annotated[str, typer.Option(help="What it was trained on, as 'single_dataset' or 'zero_shot'.")],
+    setting: Annotated[
+        str, typer.Option(help=f"What it was trained on or is given; one of: {', '.join(SETTINGS)}.")
+    ],
     protocol: Annotated[str, typer.Option(help="Id of the protocol.")] = "rec/1",
     folder: Folder = FOLDER,
     trained_on: Annotated[
@@ -55,7 +60,11 @@ def add(
     draws: Annotated[int, typer.Option(min=0, help="Draws of the bootstrap; 10000 to publish.")] = 2000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
 ) -> None:
-    """Score a prediction file and write the entry of its method; the file is copied beside it."""
+    """Score a prediction file and write the entry of its method; the file is copied beside it.
+
+    Example: refkit leaderboard add refcoco.unc.val.jsonl val.predictions.jsonl --method "My method" --setting
+    single_dataset --trained-on refcoco.unc.train --folder board
+    """
     from refkit.leaderboard.entries.add import MethodCard, add_baselines, add_predictions
     from refkit.leaderboard.entries.overlap import training_set
     from refkit.leaderboard.entries.sources import RecordShelf
@@ -100,6 +109,8 @@ def check(folder: Folder = FOLDER, records: Shelf = None) -> None:
     """Compute every number that came from a prediction file again; exit code 1 where one differs.
 
     Records of RefShapes are drawn again from their seed; others are looked for in --records.
+
+    Example: refkit leaderboard check --folder board --records records
     """
     from refkit.leaderboard.entries.check import check_entries
     from refkit.leaderboard.entries.files import load_entries
@@ -133,7 +144,10 @@ def build(
     ] = None,
     title: Annotated[str, typer.Option(help="Title of the site.")] = "Leaderboard",
 ) -> None:
-    """Write the site: plain files for any browser, from a folder or any static host."""
+    """Write the site: plain files for any browser, from a folder or any static host.
+
+    Example: refkit leaderboard build site --folder board --records records
+    """
     from refkit.leaderboard.entries.sources import RecordShelf
     from refkit.leaderboard.site.build import build_site
 
@@ -149,7 +163,10 @@ def seed(
     path: Annotated[Path, typer.Argument(help="Seed of published numbers (YAML).", show_default=False)],
     folder: Folder = FOLDER,
 ) -> None:
-    """Write published numbers as 'reported' entries: not measured, never ranked, with their tables."""
+    """Write published numbers as 'reported' entries: not measured, never ranked, with their tables.
+
+    Example: refkit leaderboard seed seed.yaml --folder board
+    """
     from refkit.leaderboard.entries.seed import write_seed
 
     written = write_seed(path, folder)

@@ -49,6 +49,9 @@ def import_(
 
     The coordinate space is declared, never guessed. Answers that cannot be read are kept as they are and
     counted.
+
+    Example: refkit predictions import --format coco --in answers.json --records refcoco.unc.val.jsonl --out
+    val.predictions.jsonl --space xywh-pixel
     """
     report = import_predictions(
         kind, source, records, out, space, model, match, input_size, skip_unmatched, last_box

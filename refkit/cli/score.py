@@ -57,6 +57,10 @@ def command(
     """Score a prediction file: metrics, intervals, breakdowns.
 
     Missing answers count as wrong; unknown ids, double ids and predictions for other records are errors.
+
+    Example: refkit score refcoco.unc.val.jsonl val.predictions.jsonl --baselines --json val.json
+
+    Example: refkit score refcoco.unc.val.jsonl val.predictions.jsonl --protocol all
     """
     if protocol == ALL:
         if by or baselines or objects or per_sample:

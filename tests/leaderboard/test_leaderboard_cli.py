@@ -1,11 +1,13 @@
 """``refkit leaderboard`` and ``refkit predictions`` from the command line."""
 
 import json
+import re
+import shlex
 
 import pytest
 from board_scene import write_answers, write_refshapes
 
-from refkit.cli.main import main
+from refkit.cli.main import load_command, main
 
 
 @pytest.fixture
@@ -70,6 +72,23 @@ def test_add_check_build(run, files, tmp_path):
     assert code == 0 and "4 entries" in out and (tmp_path / "site" / "index.html").is_file()
 
 
+def test_the_examples_of_the_help_work(run, files, tmp_path, monkeypatch):
+    """Word for word, with files of those names in a folder that is no checkout."""
+    monkeypatch.chdir(tmp_path)
+    files[0].rename("refcoco.unc.val.jsonl")
+    files[1].rename("val.predictions.jsonl")
+    examples = {
+        name: re.search("Example: refkit (.+)", command.help)[1]
+        for name, command in load_command("leaderboard").commands.items()
+    }
+    for name, told in (("add", "my-method.yaml"), ("check", "1 equal"), ("build", "1 entries")):
+        code, out, err = run(*shlex.split(examples[name]))
+        assert code == 0 and told in out, err
+    assert (tmp_path / "site" / "index.html").is_file() and not (tmp_path / "model_zoo").exists()
+    code, _, err = run("leaderboard", "build", "site")
+    assert code == 2 and "say where yours are with --folder" in err
+
+
 def test_check_fails_on_a_difference(run, files):
     add(run, files)
     path = files[2] / "rec" / "wobble.yaml"
@@ -82,7 +101,7 @@ def test_errors_are_one_message(run, files):
     code, _, err = add(run, files, "--url", "javascript:alert(1)")
     assert code == 2 and err.startswith("refkit: paper.url: expected an address")
     code, _, err = run("leaderboard", "build", files[2] / "site", "--folder", files[2] / "nowhere")
-    assert code == 2 and "no such folder of entries" in err
+    assert code == 2 and "nowhere: no such folder of entries; say where yours are with --folder" in err
 
 
 def test_methods_with_markup_are_printed_as_they_are(run, files):

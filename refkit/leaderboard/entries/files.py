@@ -132,7 +132,7 @@ def load_entries(folder: Path) -> list[Located]:
         EntryError: no such folder, a broken entry, or a task folder that is none.
     """
     if not folder.is_dir():
-        raise EntryError(f"{folder}: no such folder of entries")
+        raise EntryError(f"{folder}: no such folder of entries; say where yours are with --folder")
     paths = sorted(folder.glob("*/*.yaml"))
     strange = next((path for path in paths if path.parent.name not in TASKS), None)
     if strange is not None:
