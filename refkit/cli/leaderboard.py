@@ -23,15 +23,17 @@ Shelf = Annotated[
     typer.Option("--records", help="Folder or file of records, found by their digests. Repeatable."),
 ]
 EXIT_DIFFERENT = 1
+GROUPS = dict.fromkeys(name.partition("/")[0] for name in SETTINGS)
 
 
-@app.command()
+@app.command(epilog=f"Names for --setting: {', '.join(SETTINGS)}.")
 def add(
     records: Annotated[Path, typer.Argument(help="Records that were answered.", show_default=False)],
     predictions: Annotated[Path, typer.Argument(help="Prediction file for them.", show_default=False)],
     method: Annotated[str, typer.Option(help="Name of the method.", show_default=False)],
     setting: Annotated[
-        str, typer.Option(help=f"What it was trained on or is given; one of: {', '.join(SETTINGS)}.")
+        str,
+        typer.Option(help=f"What it was trained on or is given: {', '.join(GROUPS)}; all names stand below."),
     ],
     protocol: Annotated[str, typer.Option(help="Id of the protocol.")] = "rec/1",
     folder: Folder = FOLDER,

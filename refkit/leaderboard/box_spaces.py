@@ -131,11 +131,11 @@ def _large_number_doubt(boxes: Boxes, sizes: NDArray[np.float64], space: str) ->
 
 def _pixel_doubt(boxes: Boxes, sizes: NDArray[np.float64], space: str) -> Doubt | None:
     if space == PIXEL:
-        reversed_corners = _doubtful_share((boxes[:, 2:] < boxes[:, :2]).any(axis=1), 0.1)
+        reversed_corners = _doubtful_share((boxes[:, 2:] < boxes[:, :2]).max(axis=1), 0.1)
         if reversed_corners:
             return reversed_corners, "have reversed corners", "'xywh-pixel'"
     far = boxes[:, 2:] if space == PIXEL else boxes[:, :2] + boxes[:, 2:]
-    outside = _doubtful_share((far > 1.1 * sizes).any(axis=1), 0.2)
+    outside = _doubtful_share((far > 1.1 * sizes).max(axis=1), 0.2)
     if not outside:
         return None
     other = (
