@@ -6,10 +6,10 @@ configs relative to the folder that holds the zoo (in a checkout: the root of th
     Collections:
       - Name: HiVG
     Models:
-      - Name: refshapes-tiny
+      - Name: refshapes-hivg-tiny
         In Collection: HiVG
         Config: configs/refshapes/hivg_tiny.py
-        Weights: refshapes-tiny.safetensors
+        Weights: refshapes-hivg-tiny.safetensors
         SHA256: 64 hexadecimal digits
         Size: 1234567            # bytes
         Licence: Apache-2.0
