@@ -23,8 +23,9 @@ class Vocabulary(nn.Module):
     The embeddings are no weights of a model: they follow from the names and the text tower.
 
     Args:
-        names: see `Names`; a name without prompts is its own prompt.
+        names: see `Names`.
         width: channels of an embedding.
+        known: prompts of names that are given without; a name that has none here either is its own prompt.
 
     Attributes:
         names: ``K`` names, in order.
@@ -38,9 +39,9 @@ class Vocabulary(nn.Module):
     embeddings: Tensor | None
     owner: Tensor
 
-    def __init__(self, names: Names, width: int) -> None:
+    def __init__(self, names: Names, width: int, known: Mapping[str, Sequence[str]] | None = None) -> None:
         super().__init__()
-        prompts = _prompts(names)
+        prompts = _prompts(names, known or {})
         self.width = width
         self.names = list(prompts)
         self.prompts = [text for texts in prompts.values() for text in texts]
@@ -107,15 +108,15 @@ class Vocabulary(nn.Module):
         return found
 
 
-def _prompts(names: Names) -> dict[str, list[str]]:
+def _prompts(names: Names, known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     if isinstance(names, str | Path):
-        return _read(Path(names))
+        return _read(Path(names), known)
     if isinstance(names, Mapping):
         prompts = {str(name): [str(text) for text in texts] for name, texts in names.items()}
         if empty := [name for name, texts in prompts.items() if not texts]:
             raise VocabularyError(f"the name {empty[0]!r} has no prompts; give it at least one")
     else:
-        prompts = {name: [name] for name in names}
+        prompts = {name: list(known.get(name, [name])) for name in names}
         if len(prompts) < len(names) and all(name.strip() for name in names):
             twice = next(name for name in names if list(names).count(name) > 1)
             raise VocabularyError(f"the name {twice!r} stands twice in the vocabulary; names must differ")
@@ -126,13 +127,14 @@ def _prompts(names: Names) -> dict[str, list[str]]:
     return prompts
 
 
-def _read(path: Path) -> dict[str, list[str]]:
+def _read(path: Path, known: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
     try:
         text = path.read_text(encoding="utf-8")
         content = json.loads(text) if path.suffix == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
         raise VocabularyError(f"{path}: no readable list of names ({error})") from error
     try:
-        return _prompts([line.strip() for line in content] if isinstance(content, list) else content)
+        names = [line.strip() for line in content] if isinstance(content, list) else content
+        return _prompts(names, known)
     except VocabularyError as error:
         raise VocabularyError(f"{path}: {error}") from error

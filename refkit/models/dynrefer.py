@@ -5,15 +5,13 @@ Zhao et al., "DynRefer: Delving into Region-level Multimodal Tasks via Dynamic R
 
 from __future__ import annotations
 
-import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from refkit.data.validation import nearest
 from refkit.heads.caption import CaptionHead, matched_text_of, prompt_of
 from refkit.heads.recogniser import RecognitionHead
 from refkit.heads.vocabulary import Names, Vocabulary
@@ -189,14 +187,12 @@ class DynRefer(HeadedModel):
         if task not in able:
             raise TaskError(
                 f"no head of this model recognises {task!r}; it recognises {', '.join(able) or 'nothing'}"
-                f"{_nearest(task, able)}"
+                f"{_offer(task, able)}"
             )
         head = heads[_RECOGNISERS[task]]
-        table = Vocabulary(names, head.text_width)
         known = self._prompts.setdefault(task, {})
         known |= head.tables()[task].as_names() if task in head.tables() else {}
-        if not _with_prompts(names):
-            table = Vocabulary({name: known.get(name, [name]) for name in table.names}, head.text_width)
+        table = Vocabulary(names, head.text_width, known)
         head.vocabularies[task] = table.to(next(head.parameters()).device)
         self.tasks = tuple(dict.fromkeys((*self.tasks, task)))
 
@@ -224,7 +220,7 @@ class DynRefer(HeadedModel):
         if unknown := [task for task in asked if task not in able]:
             raise TaskError(
                 f"no head of this model answers {unknown[0]!r}; it answers {', '.join(able) or 'nothing'}"
-                f"{_nearest(unknown[0], able)}"
+                f"{_offer(unknown[0], able)}"
             )
         return asked
 
@@ -263,17 +259,9 @@ class DynRefer(HeadedModel):
                     table.fill(self.text_encoder.table(table.prompts))
 
 
-def _with_prompts(names: Names) -> bool:
-    """Whether names, which a `Vocabulary` was made of already, say by which prompts they are asked for."""
-    if not isinstance(names, str | Path):
-        return isinstance(names, Mapping)
-    file = Path(names)
-    return file.suffix == ".json" and isinstance(json.loads(file.read_text(encoding="utf-8")), dict)
-
-
-def _nearest(name: str, names: Sequence[str]) -> str:
-    near = difflib.get_close_matches(name, names, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+def _offer(name: str, names: Sequence[str]) -> str:
+    near = nearest(name, names)
+    return f"; did you mean {near!r}?" if near else ""
 
 
 def _forget_tables(model: DynRefer, keys: Any) -> None:
